@@ -1,0 +1,256 @@
+#include "actors/cache_registry.hpp"
+
+#include <cassert>
+#include <unordered_map>
+
+#include <caf/actor_system.hpp>
+#include <caf/send.hpp>
+
+#include "actors/traced_actor.hpp"
+#include "cache/registry.hpp"
+#include "messages/cache.hpp"
+#include "messages/load.hpp"
+
+namespace longshore {
+namespace {
+
+struct holding {
+  caf::actor holder;
+  std::shared_ptr<const held_file> held;
+  load_report report;
+};
+
+struct waiting_client {
+  caf::response_promise promise;
+  caf::actor_addr client;
+  std::shared_ptr<const shard_index> index;
+  std::string index_path;
+  std::string key;
+  bool timed_out = false;
+};
+
+struct registry_state {
+  static constexpr const char* name = "cache_registry";
+  std::optional<registry> rule;
+  cache_registry_options options;
+  holder_services services;
+  std::unordered_map<file_id, holding> files;
+  std::unordered_map<ticket_id, waiting_client> waiting;
+  std::vector<caf::response_promise> stopping;
+  ticket_id next_ticket = 1;
+  uint64_t traced_bytes = 0;
+};
+
+using registry_actor = traced_actor<registry_state>;
+
+void run(registry_actor* self, const actions& todo);
+
+error unfinished(const waiting_client& waiting) {
+  return {.code = errc::timed_out,
+          .what = "the model \"" + waiting.key + "\" was not there before its deadline; its disk may be stuck"};
+}
+
+void carry_out(registry_actor* self, const start_load& order) {
+  auto holder = spawn_model_holder(self, order, self->state.services);
+  self->monitor(holder);
+  self->state.files.emplace(order.file, holding{.holder = std::move(holder), .held = nullptr, .report = {}});
+}
+
+template <class Order>
+void carry_out(registry_actor* self, const Order& order) {
+  auto& holding = self->state.files.at(order.file);
+  holding.held.reset();  // grant and promote come before there is anything; after the others nobody may use it
+  self->send(holding.holder, order);
+}
+
+/// A sharded model is one only if its files hold exactly the tensors that the index promises.
+expected<void> check_parts(const waiting_client& waiting, const leased_model& model) {
+  if (!waiting.index)
+    return {};
+  std::vector<std::vector<std::string_view>> names;
+  for (const auto& file : model.files) {
+    auto& of_file = names.emplace_back();
+    of_file.reserve(file->tensors().size());
+    for (const auto& tensor : file->tensors())
+      of_file.push_back(tensor.name);
+  }
+  return check_shards(*waiting.index, waiting.index_path, names);
+}
+
+void carry_out(registry_actor* self, const complete& done) {
+  auto& state = self->state;
+  auto waiting = std::move(state.waiting.extract(done.ticket).mapped());
+  leased_model model{.key = done.key, .kind = done.kind, .generation = done.generation, .files = {}, .reports = {}};
+  for (auto file : done.files) {
+    model.files.push_back(state.files.at(file).held);
+    model.reports.push_back(state.files.at(file).report);
+  }
+  const auto whole = done.hit ? expected<void>{} : check_parts(waiting, model);
+  auto lease = std::make_shared<const model_lease>(std::move(model), done.lease,
+                                                   caf::actor_cast<caf::weak_actor_ptr>(caf::actor{self}));
+  if (whole)
+    return waiting.promise.deliver(model_answer{.lease = std::move(lease), .hit = done.hit});
+  self->send(self, remove_model{done.key});
+  waiting.promise.deliver(model_answer{.lease = nullptr, .hit = false, .reason = whole.error()});
+}
+
+void carry_out(registry_actor* self, const fail& failure) {
+  auto waiting = std::move(self->state.waiting.extract(failure.ticket).mapped());
+  waiting.promise.deliver(model_answer{.lease = nullptr,
+                                       .hit = false,
+                                       .reason = waiting.timed_out ? unfinished(waiting) : failure.reason});
+}
+
+void trace_used_bytes(registry_state& state) {
+  if (!tracer_rings::enabled() || state.traced_bytes == state.rule->used_bytes())
+    return;
+  state.traced_bytes = state.rule->used_bytes();
+  trace_record record;
+  record.kind = trace_kind::counter;
+  record.start_ns = trace_now_ns();
+  record.value = state.traced_bytes;
+  record.name = tracer_rings::process().names().intern("host bytes");
+  tracer_rings::process().put(record);
+}
+
+/// A stop is over when all that is left is leased.
+void answer_stop_if_over(registry_actor* self) {
+  auto& state = self->state;
+  if (state.stopping.empty() || state.rule->has_unleased_files())
+    return;
+  for (auto& promise : state.stopping)
+    promise.deliver(cache_answer{.done = true});
+  state.stopping.clear();
+}
+
+void run(registry_actor* self, const actions& todo) {
+  for (const auto& one : todo)
+    std::visit([self](const auto& order) { carry_out(self, order); }, one);
+  trace_used_bytes(self->state);
+  answer_stop_if_over(self);
+}
+
+caf::response_promise get(registry_actor* self, const get_model& request) {
+  auto& state = self->state;
+  const auto ticket = state.next_ticket++;
+  auto promise = self->make_response_promise();
+  auto client = caf::actor_cast<caf::actor_addr>(self->current_sender());
+  state.waiting.emplace(ticket, waiting_client{.promise = promise,
+                                               .client = client,
+                                               .index = request.source.index,
+                                               .index_path = request.source.index_path,
+                                               .key = request.key});
+  run(self, state.rule->get({.ticket = ticket,
+                             .key = request.key,
+                             .kind = request.kind,
+                             .mode = request.mode,
+                             .files = request.source.files,
+                             .layout_tag = request.source.layout_tag,
+                             .keep = request.keep,
+                             .urgent = request.urgent}));
+  if (state.waiting.contains(ticket)) {  // not for hits: those are over
+    self->delayed_send(self, request.deadline, ticket_deadline{ticket});
+    if (client)
+      self->monitor(client);
+  }
+  return promise;
+}
+
+void ticket_expired(registry_actor* self, ticket_id ticket) {
+  auto found = self->state.waiting.find(ticket);
+  if (found == self->state.waiting.end())
+    return;
+  found->second.timed_out = true;
+  run(self, self->state.rule->give_up(ticket));
+}
+
+void opened(registry_actor* self, const file_opened& file) {
+  run(self, self->state.rule->file_opened(file.file, file.bytes));
+  self->delayed_send(self, self->state.options.memory_timeout, memory_deadline{file.file});
+}
+
+void ready(registry_actor* self, const file_ready& file) {
+  auto found = self->state.files.find(file.file);
+  assert(found != self->state.files.end());
+  found->second.held = file.held;
+  found->second.report = file.report;
+  run(self, self->state.rule->file_ready(file.file));
+}
+
+template <class Report>
+void gone(registry_actor* self, file_id file, Report&& report) {
+  if (self->state.files.erase(file) > 0)
+    run(self, report());
+}
+
+/// A holder that ended without a word, or a client that will never read its answer.
+void bury(registry_actor* self, const caf::down_msg& down) {
+  auto& state = self->state;
+  for (const auto& [file, holding] : state.files)
+    if (holding.holder.address() == down.source) {
+      const auto lost = file;
+      return gone(self, lost, [&] {
+        return state.rule->file_failed(lost, {.code = errc::stopped, .what = "the load ended unexpectedly"});
+      });
+    }
+  std::vector<ticket_id> tickets;
+  for (const auto& [ticket, waiting] : state.waiting)
+    if (waiting.client == down.source)
+      tickets.push_back(ticket);
+  for (auto ticket : tickets)
+    run(self, state.rule->give_up(ticket));
+}
+
+cache_answer change(registry_actor* self, const expected<actions>& todo) {
+  if (!todo)
+    return {.done = false, .reason = todo.error()};
+  run(self, *todo);
+  return {.done = true};
+}
+
+caf::response_promise stop(registry_actor* self) {
+  auto promise = self->make_response_promise();
+  self->state.stopping.push_back(promise);
+  run(self, self->state.rule->stop());
+  return promise;
+}
+
+caf::behavior registry_behavior(registry_actor* self, const cache_registry_options& options,
+                                const holder_services& services) {
+  auto& state = self->state;
+  state.rule.emplace(options.limits);
+  state.options = options;
+  state.services = services;
+  self->set_down_handler([=](const caf::down_msg& down) { bury(self, down); });
+  return {
+      [=](const get_model& request) { return get(self, request); },
+      [=](const return_lease& message) { run(self, self->state.rule->lease_returned(message.lease)); },
+      [=](const ticket_deadline& message) { ticket_expired(self, message.ticket); },
+      [=](const memory_deadline& message) { run(self, self->state.rule->reservation_deadline(message.file)); },
+      [=](const file_opened& message) { opened(self, message); },
+      [=](const file_ready& message) { ready(self, message); },
+      [=](const file_failed& message) {
+        gone(self, message.file, [&] { return self->state.rule->file_failed(message.file, message.reason); });
+      },
+      [=](const file_dropped& message) {
+        gone(self, message.file, [&] { return self->state.rule->file_dropped(message.file); });
+      },
+      [=](const remove_model& message) { return change(self, self->state.rule->remove(message.key)); },
+      [=](const keep_model& message) { return change(self, self->state.rule->keep(message.key, message.keep)); },
+      [=](clear_models) { return change(self, self->state.rule->clear()); },
+      [=](list_models) {
+        const auto& rule = *self->state.rule;
+        return model_list{rule.list(), rule.used_bytes(), rule.limit_bytes()};
+      },
+      [=](stop_models) { return stop(self); },
+  };
+}
+
+}  // namespace
+
+caf::actor spawn_cache_registry(caf::actor_system& system, const cache_registry_options& options,
+                                const holder_services& services) {
+  return system.spawn(registry_behavior, options, services);
+}
+
+}  // namespace longshore

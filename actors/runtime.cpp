@@ -1,0 +1,195 @@
+#include "actors/runtime.hpp"
+
+#include <algorithm>
+#include <thread>
+
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <caf/event_based_actor.hpp>
+#include <caf/scoped_actor.hpp>
+#include <caf/send.hpp>
+
+#include "actors/cache_registry.hpp"
+#include "actors/disk_reader.hpp"
+#include "actors/preloader.hpp"
+#include "actors/tracer.hpp"
+#include "io/memory_limit.hpp"
+#include "messages/trace.hpp"
+
+namespace longshore {
+namespace {
+
+/// Completions come from threads outside; with this policy they wake an idle worker in 4 us instead of 17, and the bound
+/// keeps a chatty actor from starving the rest.
+struct system_config : caf::actor_system_config {
+  system_config() {
+    set("scheduler.policy", caf::atom("sharing"));
+    set("scheduler.max-throughput", size_t{50});
+    set("scheduler.max-threads", size_t{std::clamp(std::thread::hardware_concurrency(), 2U, 4U)});
+  }
+};
+
+/// Beyond the deadlines that the actors keep themselves: only an actor that is gone makes a caller wait so long.
+constexpr auto answer_slack = std::chrono::seconds{20};
+constexpr auto quick_timeout = std::chrono::seconds{30};
+
+error no_answer(const caf::error& lost) {
+  return {.code = errc::stopped, .what = "the runtime gave no answer: " + to_string(lost)};
+}
+
+expected<uint64_t> effective_host_limit(const runtime_options& options) {
+  if (options.host_limit_bytes > 0)
+    return options.host_limit_bytes;
+  auto limit = effective_memory_limit();
+  if (!limit)
+    return tl::unexpected(limit.error());
+  return default_host_limit_bytes(limit->bytes);
+}
+
+}  // namespace
+
+struct runtime::parts {
+  runtime_options options;
+  uint64_t host_limit_bytes = 0;
+  std::string engine_name;
+  std::shared_ptr<arena_pool> pool;
+  system_config config;
+  caf::actor_system system{config};
+  caf::actor listener, tracer, reader, registry, preloader;
+  bool stopped = false;
+
+  void spawn_all(std::unique_ptr<read_engine> engine, std::shared_ptr<completion_callback> on_complete);
+  template <class Answer, class Message>
+  expected<Answer> ask(const caf::actor& whom, std::chrono::milliseconds timeout, const Message& message);
+};
+
+template <class Answer, class Message>
+expected<Answer> runtime::parts::ask(const caf::actor& whom, std::chrono::milliseconds timeout, const Message& message) {
+  caf::scoped_actor self{system};
+  expected<Answer> result = tl::unexpected(error{});
+  self->request(whom, timeout, message)
+      .receive([&](const Answer& answer) { result = answer; },
+               [&](const caf::error& lost) { result = unexpected(no_answer(lost)); });
+  return result;
+}
+
+namespace {
+
+expected<void> as_result(const expected<cache_answer>& answer) {
+  if (!answer)
+    return unexpected(answer.error());
+  if (!answer->done)
+    return unexpected(answer->reason);
+  return {};
+}
+
+}  // namespace
+
+/// The engine was made before its reader exists, so its completions go where `on_complete` will point.
+void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_ptr<completion_callback> on_complete) {
+  engine_name = engine->name();
+  if (options.on_progress)
+    listener = system.spawn([tell = options.on_progress](caf::event_based_actor*) -> caf::behavior {
+      return {[=](const load_progress& progress) { tell(progress); }};
+    });
+  auto shared = std::make_shared<std::unique_ptr<read_engine>>(std::move(engine));
+  reader = spawn_disk_reader(system, [shared, on_complete](completion_callback callback) {
+    *on_complete = std::move(callback);
+    return std::move(*shared);
+  });
+  const holder_services services{.reader = reader, .listener = listener, .pool = pool, .options = options.holder};
+  registry = spawn_cache_registry(
+      system, {.limits = {.host_limit_bytes = host_limit_bytes}, .memory_timeout = options.memory_timeout}, services);
+  preloader = spawn_preloader(system, registry);
+}
+
+expected<std::unique_ptr<runtime>> runtime::start(runtime_options options) {
+  const auto limit = effective_host_limit(options);
+  if (!limit)
+    return tl::unexpected(limit.error());
+  // Made here so that a refusal is the caller's error and not an actor's death.
+  auto on_complete = std::make_shared<completion_callback>();
+  auto engine = make_read_engine(options.engine, [on_complete](const read_completion& c) { (*on_complete)(c); });
+  if (!engine)
+    return tl::unexpected(engine.error());
+  auto& rings = tracer_rings::process();
+  std::shared_ptr<perfetto_writer> writer;
+  if (!options.trace_path.empty()) {
+    auto opened = perfetto_writer::open(options.trace_path, rings.names());
+    if (!opened)
+      return tl::unexpected(opened.error());
+    writer = std::make_shared<perfetto_writer>(std::move(*opened));
+    rings.enable();
+  }
+  auto p = std::make_unique<parts>();
+  p->options = std::move(options);
+  p->host_limit_bytes = *limit;
+  p->pool = arena_pool::make(*limit, std::min(p->options.warm_bytes, *limit));
+  if (writer)
+    p->tracer = spawn_tracer(p->system, std::move(writer));
+  p->spawn_all(std::move(*engine), std::move(on_complete));
+  return std::unique_ptr<runtime>(new runtime(std::move(p)));
+}
+
+runtime::runtime(std::unique_ptr<parts> p) : parts_(std::move(p)) {}
+
+runtime::~runtime() {
+  if (!parts_->stopped)
+    std::ignore = stop();
+}
+
+expected<model_answer> runtime::load(const get_model& request) {
+  auto answer = parts_->ask<model_answer>(parts_->registry, request.deadline + answer_slack, request);
+  if (answer && !answer->lease)
+    return unexpected(answer->reason);
+  return answer;
+}
+
+expected<std::vector<preload_outcome>> runtime::preload(std::vector<preload_item> items) {
+  auto timeout = std::chrono::milliseconds{answer_slack};
+  for (const auto& item : items)
+    timeout += item.request.deadline + answer_slack;
+  auto done = parts_->ask<preload_done>(parts_->preloader, timeout, preload_models{.items = std::move(items)});
+  if (!done)
+    return tl::unexpected(done.error());
+  return std::move(done->outcomes);
+}
+
+expected<void> runtime::remove(const std::string& key) {
+  return as_result(parts_->ask<cache_answer>(parts_->registry, quick_timeout, remove_model{key}));
+}
+
+expected<void> runtime::clear() {
+  return as_result(parts_->ask<cache_answer>(parts_->registry, quick_timeout, clear_models{}));
+}
+
+expected<void> runtime::keep(const std::string& key, bool keep) {
+  return as_result(parts_->ask<cache_answer>(parts_->registry, quick_timeout, keep_model{key, keep}));
+}
+
+expected<model_list> runtime::list() { return parts_->ask<model_list>(parts_->registry, quick_timeout, list_models{}); }
+
+void runtime::cancel_all() { caf::anon_send(parts_->registry, stop_models{}); }
+
+expected<void> runtime::stop() {
+  auto& p = *parts_;
+  p.stopped = true;
+  auto result = as_result(p.ask<cache_answer>(p.registry, p.options.stop_timeout, stop_models{}));
+  if (p.tracer) {
+    auto finished = p.ask<trace_finished>(p.tracer, p.options.stop_timeout, finish_trace{});
+    if (result && !finished)
+      result = unexpected(finished.error());
+    else if (result && finished->reason.code != errc{})
+      result = unexpected(finished->reason);
+  }
+  for (const auto& actor : {p.preloader, p.registry, p.reader, p.tracer, p.listener})
+    if (actor)
+      caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
+  return result;
+}
+
+std::string_view runtime::engine_name() const { return parts_->engine_name; }
+
+uint64_t runtime::host_limit_bytes() const { return parts_->host_limit_bytes; }
+
+}  // namespace longshore

@@ -1,0 +1,69 @@
+#pragma once
+/// Longshore in a program: starts the actors, offers them as plain calls, and stops them in order.
+///
+/// Owns the actor system, the arenas and the trace. Thread rule: every method from any thread; calls block the caller
+/// and no one else. Limits: `runtime_options`. Deadlines: every load has one. Failure: `expected`; what a load held by
+/// then is given back. The destructor stops what was not stopped; leases may outlive it.
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "actors/model_holder.hpp"
+#include "cache/error.hpp"
+#include "io/read_engine.hpp"
+#include "messages/cache.hpp"
+#include "messages/preload.hpp"
+
+namespace longshore {
+
+struct runtime_options {
+  uint64_t host_limit_bytes = 0;                  ///< 0: a share of the effective memory limit, see io/memory_limit
+  uint64_t warm_bytes = uint64_t{4} << 30;        ///< freed arenas kept for reuse; they count under the host limit
+  engine_options engine{};
+  holder_options holder{};
+  std::chrono::milliseconds memory_timeout = std::chrono::seconds{30};  ///< a load's wait for memory
+  std::chrono::milliseconds stop_timeout = std::chrono::seconds{30};
+  std::string trace_path{};                                             ///< empty: no trace
+  std::function<void(const load_progress&)> on_progress{};              ///< called on an actor's thread; must not block
+};
+
+class runtime {
+public:
+  static expected<std::unique_ptr<runtime>> start(runtime_options options = {});
+
+  runtime(const runtime&) = delete;
+  runtime& operator=(const runtime&) = delete;
+  ~runtime();
+
+  /// A lease on the model, loaded if need be. `not_found`, `wrong_kind`, `out_of_budget`, `changed_on_disk`, ...
+  expected<model_answer> load(const get_model& request);
+
+  /// One outcome an item, in order.
+  expected<std::vector<preload_outcome>> preload(std::vector<preload_item> items);
+
+  expected<void> remove(const std::string& key);
+  expected<void> clear();
+  expected<void> keep(const std::string& key, bool keep);
+  expected<model_list> list();
+
+  /// Everything that waits fails with `stopped`, from now on. Returns at once; safe to call again.
+  void cancel_all();
+
+  /// No new work, nothing in flight, everything unleased freed, the trace on disk. Fails when a deadline passed or the
+  /// trace could not be written.
+  expected<void> stop();
+
+  std::string_view engine_name() const;
+  uint64_t host_limit_bytes() const;
+
+private:
+  struct parts;
+  explicit runtime(std::unique_ptr<parts> p);
+  std::unique_ptr<parts> parts_;
+};
+
+}  // namespace longshore

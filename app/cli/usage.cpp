@@ -1,0 +1,24 @@
+#include "app/cli/usage.hpp"
+
+#include <sys/resource.h>
+
+namespace longshore {
+namespace {
+
+rusage usage_now() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return usage;
+}
+
+}  // namespace
+
+double cpu_seconds() {
+  const auto usage = usage_now();
+  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+uint64_t peak_rss_bytes() { return static_cast<uint64_t>(usage_now().ru_maxrss) * 1024; }
+
+}  // namespace longshore

@@ -1,0 +1,42 @@
+#pragma once
+/// Which file it is, so that two names of one file are known as one, and a file that changed as another.
+///
+/// Owns nothing. Plain values, any thread. Nothing here looks at a disk: io/ fills them in.
+
+#include <compare>
+#include <cstdint>
+#include <string>
+
+namespace longshore {
+
+/// What stat says of a file. Whoever replaces or rewrites the file changes at least one of these.
+struct file_identity {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  uint64_t size_bytes = 0;
+  int64_t mtime_ns = 0;
+  int64_t ctime_ns = 0;
+
+  friend auto operator<=>(const file_identity&, const file_identity&) = default;
+};
+
+/// How the bytes of a file are held: read into memory of our own, or mapped from the page cache.
+enum class hold_mode : uint8_t { owned, mapped };
+
+/// One file and how to hold it. Compared without the path: hard links and symlinks lead to the same bytes.
+struct file_source {
+  std::string path;
+  file_identity identity{};
+  hold_mode hold = hold_mode::owned;
+
+  friend bool operator==(const file_source& a, const file_source& b) {
+    return a.identity == b.identity && a.hold == b.hold;
+  }
+  friend std::strong_ordering operator<=>(const file_source& a, const file_source& b) {
+    if (auto order = a.identity <=> b.identity; order != 0)
+      return order;
+    return a.hold <=> b.hold;
+  }
+};
+
+}  // namespace longshore

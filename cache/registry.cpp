@@ -1,0 +1,206 @@
+#include "cache/registry.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+#include "cache/nearest.hpp"
+
+namespace longshore {
+
+registry::registry(registry_limits limits)
+    : limits_(limits), ledger_(limits.host_limit_bytes), generations_(limits.max_tombstones) {}
+
+actions registry::get(const get_request& request) {
+  assert(!tickets_.contains(request.ticket));
+  actions out;
+  if (auto problem = objection(request)) {
+    out.push_back(fail{request.ticket, *problem});
+  } else if (is_hit(request)) {
+    hit(request, out);
+  } else if (auto load = joinable_load(request)) {
+    join(*load, request, out);
+  } else if (request.mode == cache_mode::read_only) {
+    out.push_back(fail{request.ticket, not_found(request.key)});
+  } else {
+    begin_load(request, out);
+  }
+  settle(out);
+  return out;
+}
+
+std::optional<error> registry::objection(const get_request& request) const {
+  if (stopped_)
+    return error{errc::stopped, "the cache is shutting down"};
+  if (request.key.empty())
+    return error{errc::bad_argument, "a request to the cache needs a key"};
+  if (request.mode != cache_mode::read_only && request.files.empty())
+    return error{errc::bad_argument, "a request that may load '" + request.key + "' needs at least one file"};
+  if (request.mode == cache_mode::override_cache)
+    return std::nullopt;
+  if (auto kind = kind_of(request.key); kind && *kind != request.kind)
+    return error{errc::wrong_kind, "'" + request.key + "' is a " + std::string(name(*kind)) + ", not a " +
+                                       std::string(name(request.kind))};
+  return std::nullopt;
+}
+
+std::optional<error> registry::no_room_to_wait() const {
+  if (tickets_.size() < limits_.max_waiting_tickets)
+    return std::nullopt;
+  return error{errc::overloaded, std::to_string(tickets_.size()) + " requests wait for loads already"};
+}
+
+std::optional<model_kind> registry::kind_of(const std::string& key) const {
+  if (auto found = entries_.find(key); found != entries_.end())
+    return found->second.kind;
+  auto newest = std::find_if(loads_.rbegin(), loads_.rend(), [&](const auto& l) { return l.second.key == key; });
+  return newest == loads_.rend() ? std::nullopt : std::optional(newest->second.kind);
+}
+
+bool registry::same_files(const std::vector<file_id>& files, const get_request& request) const {
+  return std::equal(files.begin(), files.end(), request.files.begin(), request.files.end(),
+                    [&](file_id file, const file_source& wanted) { return files_.at(file).source == wanted; });
+}
+
+bool registry::is_hit(const get_request& request) const {
+  auto found = entries_.find(request.key);
+  if (found == entries_.end() || request.mode == cache_mode::override_cache)
+    return false;
+  const auto& there = found->second;
+  return request.mode == cache_mode::read_only ||
+         (there.layout_tag == request.layout_tag && same_files(there.files, request));
+}
+
+std::optional<registry::load_id> registry::joinable_load(const get_request& request) const {
+  if (request.mode == cache_mode::override_cache)
+    return std::nullopt;
+  const auto fits = [&](const pending_load& load) {
+    if (load.key != request.key || load.kind != request.kind)
+      return false;
+    return request.mode == cache_mode::read_only ||
+           (load.layout_tag == request.layout_tag && same_files(load.files, request));
+  };
+  auto newest = std::find_if(loads_.rbegin(), loads_.rend(), [&](const auto& l) { return fits(l.second); });
+  return newest == loads_.rend() ? std::nullopt : std::optional(newest->first);
+}
+
+void registry::hit(const get_request& request, actions& out) {
+  auto& there = entries_.at(request.key);
+  there.kept = there.kept || request.keep;
+  complete_ticket(request.ticket, true, request.key, there.kind, there.generation, there.files, out);
+}
+
+void registry::join(load_id id, const get_request& request, actions& out) {
+  if (auto problem = no_room_to_wait()) {
+    out.push_back(fail{request.ticket, *problem});
+    return;
+  }
+  auto& load = loads_.at(id);
+  load.waiters.push_back({request.ticket, request.keep});
+  tickets_.emplace(request.ticket, id);
+  if (request.urgent)
+    hurry(load.files, out);
+}
+
+void registry::begin_load(const get_request& request, actions& out) {
+  auto problem = no_room_to_wait();
+  if (loads_.size() >= limits_.max_pending_loads)
+    problem = error{errc::overloaded, std::to_string(loads_.size()) + " models are being loaded already"};
+  else if (entries_.size() + loads_.size() >= limits_.max_entries)
+    problem = error{errc::overloaded, "the cache has " + std::to_string(entries_.size()) +
+                                          " entries, as many as it may; remove some first"};
+  if (problem) {
+    out.push_back(fail{request.ticket, *problem});
+    return;
+  }
+  const auto id = next_load_++;
+  const auto first_new = next_file_;
+  pending_load load{request.key, request.kind, {}, request.layout_tag, {{request.ticket, request.keep}}};
+  for (const auto& source : request.files) {
+    load.files.push_back(pick_file(source, request, first_new, out));
+    files_.at(load.files.back()).loads.insert(id);
+  }
+  const auto& begun = loads_.emplace(id, std::move(load)).first->second;
+  tickets_.emplace(request.ticket, id);
+  if (all_ready(begun))
+    finish_load(id, true, out);
+  else if (auto too_large = too_large_together(begun))
+    fail_load(id, *too_large, out);
+  else if (request.urgent)
+    hurry(begun.files, out);
+}
+
+/// The newest holder of this source, or a new one. An override shares only with itself: files from `first_new` on.
+file_id registry::pick_file(const file_source& source, const get_request& request, file_id first_new, actions& out) {
+  auto& held = usable_[source];
+  const auto oldest_allowed = request.mode == cache_mode::override_cache ? first_new : 0;
+  if (!held.empty() && *held.rbegin() >= oldest_allowed)
+    return *held.rbegin();
+  const auto file = next_file_++;
+  held.insert(file);
+  files_.emplace(file, held_file{.source = source, .urgent = request.urgent});
+  out.push_back(start_load{file, source, request.urgent});
+  return file;
+}
+
+void registry::hurry(const std::vector<file_id>& files, actions& out) {
+  for (auto id : files) {
+    auto& file = files_.at(id);
+    if (file.urgent || file.state == file_state::ready)
+      continue;
+    file.urgent = true;
+    out.push_back(promote{id});
+  }
+}
+
+error registry::not_found(const std::string& key) const {
+  std::set<std::string> known;
+  for (const auto& [present, unused] : entries_)
+    known.insert(present);
+  for (const auto& [id, load] : loads_)
+    known.insert(load.key);
+  std::string text = "nothing is cached under '" + key + "'";
+  const char* before = "; the nearest keys: '";
+  for (const auto& near : nearest(key, std::vector<std::string>(known.begin(), known.end()))) {
+    text += before + near + "'";
+    before = ", '";
+  }
+  return error{errc::not_found, text};
+}
+
+expected<actions> registry::remove(const std::string& key) {
+  if (!entries_.contains(key))
+    return unexpected(not_found(key));
+  actions out;
+  remove_entry(key, out);
+  settle(out);
+  return out;
+}
+
+expected<actions> registry::keep(const std::string& key, bool kept) {
+  auto found = entries_.find(key);
+  if (found == entries_.end())
+    return unexpected(not_found(key));
+  found->second.kept = kept;
+  actions out;
+  settle(out);  // what is kept no longer may be just what someone waits for
+  return out;
+}
+
+std::vector<entry_info> registry::list() const {
+  std::vector<entry_info> all;
+  for (const auto& [key, e] : entries_) {
+    auto& info = all.emplace_back(entry_info{key, e.kind, e.generation, 0, 0, e.leases, e.kept, e.files, e.last_use});
+    for (auto file : std::set(e.files.begin(), e.files.end())) {
+      info.size_bytes += files_.at(file).source.identity.size_bytes;
+      info.reserved_bytes += ledger_.held_bytes(file);
+    }
+  }
+  return all;
+}
+
+uint64_t registry::generation(const std::string& key) const {
+  auto found = entries_.find(key);
+  return found == entries_.end() ? generations_.of_absent(key) : found->second.generation;
+}
+
+}  // namespace longshore

@@ -1,0 +1,110 @@
+#pragma once
+/// What goes into the registry and what comes out: requests, actions, limits.
+///
+/// Owns nothing. Plain values, any thread. An action is an order to a holder or an answer to a ticket; whoever drives
+/// the registry carries them out in the order given.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "cache/cache_mode.hpp"
+#include "cache/error.hpp"
+#include "cache/file_identity.hpp"
+#include "cache/model_kind.hpp"
+
+namespace longshore {
+
+using file_id = uint64_t;    ///< one file's bytes in memory, held by one actor; never used twice
+using ticket_id = uint64_t;  ///< one request that waits for its answer; chosen by the caller, never used twice
+using lease_id = uint64_t;   ///< the right to use the files of one answer; never used twice
+
+struct registry_limits {
+  uint64_t host_limit_bytes = 0;      ///< all bytes that holders have at one time
+  size_t max_waiting_tickets = 4096;  ///< requests that wait for a load; more are `overloaded`
+  size_t max_pending_loads = 256;     ///< loads in the making; more are `overloaded`
+  size_t max_entries = 65536;         ///< entries and loads in the making together; more are `overloaded`
+  size_t max_tombstones = 4096;       ///< see cache/generations.hpp
+  size_t max_named_holders = 8;       ///< how many holders a refusal names one by one
+};
+
+struct get_request {
+  ticket_id ticket = 0;
+  std::string key;
+  model_kind kind{};
+  cache_mode mode = cache_mode::automatic;
+  std::vector<file_source> files{};  ///< at least one, in the model's order; read_only ignores them
+  std::string layout_tag{};          ///< whatever else must be equal for a hit, such as the identity of a shard index
+  bool keep = false;                 ///< never evict the entry
+  bool urgent = false;               ///< someone waits for it, so it goes before a prefetch
+};
+
+/// Start a holder for this file. It answers `file_opened`, or `file_failed`.
+struct start_load {
+  file_id file;
+  file_source source;
+  bool urgent;
+};
+
+/// The file may take this much memory now. Its holder answers `file_ready` or `file_failed`.
+struct grant_bytes {
+  file_id file;
+  uint64_t bytes;
+};
+
+/// The file gets no memory and its load is over. Its holder answers `file_dropped`.
+struct refuse_bytes {
+  file_id file;
+  error reason;
+};
+
+/// Someone waits for this load now: it goes before prefetches.
+struct promote {
+  file_id file;
+};
+
+/// Nobody wants this unfinished load any more. Its holder frees all it has, then answers `file_dropped`.
+struct cancel_load {
+  file_id file;
+};
+
+/// Nobody uses this file any more. Its holder frees it, then answers `file_dropped`.
+struct drop_file {
+  file_id file;
+};
+
+/// The answer to a ticket: the model is there, and its files stay until the lease is returned.
+struct complete {
+  ticket_id ticket;
+  bool hit;  ///< no load had to be waited for
+  std::string key;
+  model_kind kind;
+  uint64_t generation;  ///< equal to `generation(key)` until what the key stands for changes
+  std::vector<file_id> files;
+  lease_id lease;
+};
+
+/// The other answer to a ticket.
+struct fail {
+  ticket_id ticket;
+  error reason;
+};
+
+using action = std::variant<start_load, grant_bytes, refuse_bytes, promote, cancel_load, drop_file, complete, fail>;
+using actions = std::vector<action>;
+
+struct entry_info {
+  std::string key;
+  model_kind kind;
+  uint64_t generation;
+  uint64_t size_bytes;      ///< of its files on disk
+  uint64_t reserved_bytes;  ///< of host memory; files shared with other entries count in each
+  size_t leases;
+  bool kept;
+  std::vector<file_id> files;
+  uint64_t last_use;  ///< a counter, not a time: larger is later
+};
+
+}  // namespace longshore

@@ -1,0 +1,46 @@
+#pragma once
+/// Where a file's bytes go while it loads: the open file, and the arena or mapping that its chunks are read into.
+///
+/// Owns all three. Shared by pointer with every read in flight, so that no read can outlive its memory. Thread rule: the
+/// bytes of a chunk belong to its read until that answered; the rest is immutable. Failure: as arena, mapping and probe.
+
+#include <memory>
+#include <variant>
+#include <vector>
+
+#include "io/arena.hpp"
+#include "io/held_file.hpp"
+#include "io/mapping.hpp"
+#include "io/open_model.hpp"
+#include "io/read_plan.hpp"
+
+namespace longshore {
+
+class load_memory {
+public:
+  static expected<std::shared_ptr<load_memory>> owned(opened_file opened, arena_pool& pool);
+  static expected<std::shared_ptr<load_memory>> mapped(opened_file opened);
+
+  /// The chunks of the file's data, direct or buffered by what the page cache holds now.
+  std::vector<chunk> plan(plan_options options) const;
+
+  /// Where the chunk's bytes belong.
+  std::byte* destination(const chunk& c) const { return data() + c.offset_bytes; }
+
+  const model_file& file() const { return opened_.file; }
+  const safetensors_header& header() const { return *opened_.header; }
+  bool is_mapped() const { return std::holds_alternative<mapping>(bytes_); }
+
+  /// The file as its users will see it. Once, when every chunk is in; afterwards this holds nothing.
+  std::shared_ptr<const held_file> finish();
+
+private:
+  load_memory(opened_file opened, std::variant<arena, mapping> bytes)
+      : opened_(std::move(opened)), bytes_(std::move(bytes)) {}
+  std::byte* data() const;
+
+  opened_file opened_;
+  std::variant<arena, mapping> bytes_;
+};
+
+}  // namespace longshore

@@ -1,0 +1,33 @@
+#pragma once
+/// A private, read-only mapping of a whole file: the page cache itself as a model's memory, no copy.
+///
+/// Owns the mapping, move-only. The kernel may drop its pages, and reads them again when they are used. What others
+/// write to the file shows through, and a file that is cut short makes a use of what is gone raise SIGBUS: whoever
+/// cannot accept that holds the file *owned*. Any thread. Failure: `io_failed` with errno.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cache/error.hpp"
+#include "io/model_file.hpp"
+
+namespace longshore {
+
+class mapping {
+public:
+  static expected<mapping> of(const model_file& file);
+
+  mapping() = default;
+  mapping(mapping&& other) noexcept;
+  mapping& operator=(mapping&& other) noexcept;
+  ~mapping();
+
+  std::byte* data() const { return data_; }
+  uint64_t size_bytes() const { return size_bytes_; }
+
+private:
+  std::byte* data_ = nullptr;
+  uint64_t size_bytes_ = 0;
+};
+
+}  // namespace longshore

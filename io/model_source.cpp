@@ -1,0 +1,70 @@
+#include "io/model_source.hpp"
+
+#include <filesystem>
+
+#include "io/model_file.hpp"
+#include "io/page_cache.hpp"
+
+namespace longshore {
+namespace {
+
+hold_mode choose_hold(const model_file& file, const source_options& options) {
+  if (options.hold != hold_choice::automatic)
+    return options.hold == hold_choice::owned ? hold_mode::owned : hold_mode::mapped;
+  const auto cached = resident_bytes(file.fd(), 0, file.size_bytes()).value_or(0);
+  const auto is_hot = static_cast<double>(cached) > options.hot_share * static_cast<double>(file.size_bytes());
+  return is_hot ? hold_mode::mapped : hold_mode::owned;
+}
+
+expected<void> add_file(model_source& source, const std::string& path, const source_options& options) {
+  const auto file = model_file::open(path);  // also refuses folders and FIFOs before anything waits for them
+  if (!file)
+    return unexpected(file.error());
+  source.files.push_back({.path = path, .identity = file->identity(), .hold = choose_hold(*file, options)});
+  return {};
+}
+
+expected<model_source> find_shards(const std::string& path, const source_options& options) {
+  const auto file = model_file::open(path);
+  if (!file)
+    return unexpected(file.error());
+  if (file->size_bytes() > index_limits{}.max_index_bytes)
+    return unexpected(error{.code = errc::bad_format, .what = "the file is too large for a shard index", .path = path});
+  std::string json(file->size_bytes(), '\0');
+  if (auto read = file->read_at(std::as_writable_bytes(std::span{json}), 0); !read)
+    return unexpected(read.error());
+  auto index = parse_shard_index(json, path);
+  if (!index)
+    return unexpected(index.error());
+  model_source source;
+  source.index_path = path;
+  source.layout_tag = "index " + std::to_string(file->identity().inode) + " " + std::to_string(file->identity().ctime_ns);
+  const auto folder = std::filesystem::path(path).parent_path();
+  for (const auto& name : index->files)
+    if (auto added = add_file(source, (folder / name).string(), options); !added)
+      return unexpected(added.error());
+  source.index = std::make_shared<const shard_index>(std::move(*index));
+  return source;
+}
+
+}  // namespace
+
+bool is_shard_index(const std::string& path) { return path.ends_with(".index.json"); }
+
+expected<model_source> find_source(const std::vector<std::string>& paths, source_options options) {
+  if (paths.empty())
+    return unexpected(error{.code = errc::bad_argument, .what = "a model needs at least one file"});
+  if (paths.size() == 1 && is_shard_index(paths.front()))
+    return find_shards(paths.front(), options);
+  model_source source;
+  for (const auto& path : paths) {
+    if (is_shard_index(path))
+      return unexpected(error{
+          .code = errc::bad_argument, .what = "a shard index is a whole model and goes with no other file", .path = path});
+    if (auto added = add_file(source, path, options); !added)
+      return unexpected(added.error());
+  }
+  return source;
+}
+
+}  // namespace longshore

@@ -1,0 +1,40 @@
+#pragma once
+/// From what a person names (files, or a shard index) to what a load needs: each file with its identity and how to hold
+/// it.
+///
+/// Owns nothing. Blocks on the file system, so it runs on the caller's thread and not in an actor. Failure: `not_found`,
+/// `io_failed`, `unsupported` (no regular file), and what a shard index can be wrong about.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cache/error.hpp"
+#include "cache/file_identity.hpp"
+#include "io/shard_index.hpp"
+
+namespace longshore {
+
+/// How a person asks for a file to be held. Automatic: mapped when the page cache has it already, owned when not.
+enum class hold_choice : uint8_t { automatic, owned, mapped };
+
+struct model_source {
+  std::vector<file_source> files;
+  std::shared_ptr<const shard_index> index{};  ///< null when the files were named one by one
+  std::string index_path{};
+  std::string layout_tag{};  ///< differs when the index does
+};
+
+/// Whether the name is that of a shard index: it ends in ".index.json".
+bool is_shard_index(const std::string& path);
+
+struct source_options {
+  hold_choice hold = hold_choice::automatic;
+  double hot_share = 0.9;  ///< a file of which more is cached is mapped, when the choice is ours
+};
+
+/// One path may be a shard index; several are the parts of one model, in their order.
+expected<model_source> find_source(const std::vector<std::string>& paths, source_options options = {});
+
+}  // namespace longshore
