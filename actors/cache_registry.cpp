@@ -2,6 +2,7 @@
 
 #include <cassert>
 #include <unordered_map>
+#include <utility>
 
 #include <caf/actor_system.hpp>
 #include <caf/send.hpp>
@@ -37,6 +38,7 @@ struct registry_state {
   std::unordered_map<file_id, holding> files;
   std::unordered_map<ticket_id, waiting_client> waiting;
   std::vector<caf::response_promise> stopping;
+  std::unordered_map<std::string, uint64_t> checked;  // generations of sharded models that are whole, by key
   ticket_id next_ticket = 1;
   uint64_t traced_bytes = 0;
 };
@@ -63,9 +65,11 @@ void carry_out(registry_actor* self, const Order& order) {
   self->send(holding.holder, order);
 }
 
-/// A sharded model is one only if its files hold exactly the tensors that the index promises.
-expected<void> check_parts(const waiting_client& waiting, const leased_model& model) {
-  if (!waiting.index)
+/// A sharded model is one only if its files hold exactly the tensors that the index promises. Looked at once for each
+/// generation of a key.
+expected<void> check_parts(registry_state& state, const waiting_client& waiting, const leased_model& model) {
+  auto& checked = state.checked[model.key];
+  if (!waiting.index || std::exchange(checked, model.generation) == model.generation)
     return {};
   std::vector<std::vector<std::string_view>> names;
   for (const auto& file : model.files) {
@@ -85,11 +89,12 @@ void carry_out(registry_actor* self, const complete& done) {
     model.files.push_back(state.files.at(file).held);
     model.reports.push_back(state.files.at(file).report);
   }
-  const auto whole = done.hit ? expected<void>{} : check_parts(waiting, model);
+  const auto whole = check_parts(state, waiting, model);
   auto lease = std::make_shared<const model_lease>(std::move(model), done.lease,
                                                    caf::actor_cast<caf::weak_actor_ptr>(caf::actor{self}));
   if (whole)
     return waiting.promise.deliver(model_answer{.lease = std::move(lease), .hit = done.hit});
+  state.checked.erase(done.key);
   self->send(self, remove_model{done.key});
   waiting.promise.deliver(model_answer{.lease = nullptr, .hit = false, .reason = whole.error()});
 }

@@ -43,7 +43,7 @@ expected<uint64_t> effective_host_limit(const runtime_options& options) {
   auto limit = effective_memory_limit();
   if (!limit)
     return tl::unexpected(limit.error());
-  return default_host_limit_bytes(limit->bytes);
+  return default_host_limit_bytes(*limit);
 }
 
 }  // namespace

@@ -203,4 +203,8 @@ uint64_t registry::generation(const std::string& key) const {
   return found == entries_.end() ? generations_.of_absent(key) : found->second.generation;
 }
 
+bool registry::has_unleased_files() const {
+  return std::any_of(files_.begin(), files_.end(), [](const auto& file) { return file.second.leases == 0; });
+}
+
 }  // namespace longshore

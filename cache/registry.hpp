@@ -84,6 +84,9 @@ public:
   size_t file_count() const { return files_.size(); }
   size_t pending_load_count() const { return loads_.size(); }
 
+  /// Whether there is a file that no lease holds: after `stop`, one that is still on its way out.
+  bool has_unleased_files() const;
+
 private:
   using load_id = uint64_t;
   enum class file_state : uint8_t { opening, waiting_for_bytes, reading, ready, dropping };

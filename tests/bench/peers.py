@@ -12,11 +12,19 @@ import json
 import re
 import resource
 import time
+from pathlib import Path
 
 import torch  # first and for all: some peers would import it inside the timed call
+from checkpoints import digest, read_header
 
 
-class Safetensors:
+class Peer:
+    def with_names(self, tensors, path):
+        """The loaded tensors under the names of the model, for checking; not timed."""
+        return tensors
+
+
+class Safetensors(Peer):
     def __init__(self):
         from safetensors.torch import load_file
 
@@ -31,7 +39,7 @@ class SafetensorsPread(Safetensors):
         return self.load_file(path, backend="pread")
 
 
-class Fastsafetensors:
+class Fastsafetensors(Peer):
     def __init__(self):
         from fastsafetensors import fastsafe_open
 
@@ -42,7 +50,7 @@ class Fastsafetensors:
         return {name: self.opened.get_tensor(name) for name in self.opened.keys()}
 
 
-class RunaiStreamer:
+class RunaiStreamer(Peer):
     def __init__(self):
         from runai_model_streamer import SafetensorsStreamer
 
@@ -54,7 +62,9 @@ class RunaiStreamer:
             return dict(streamer.get_tensors())
 
 
-class Tensorizer:
+class Tensorizer(Peer):
+    """Its format has 256 KiB for names and shapes, too little for sdxl's: the tensors go by numbers, sorted by name."""
+
     def __init__(self):
         import tensorizer
 
@@ -65,11 +75,15 @@ class Tensorizer:
 
     def convert(self, tensors, path):
         serializer = self.library.TensorSerializer(path)
-        serializer.write_state_dict(tensors)
+        serializer.write_state_dict({str(i): tensors[name] for i, name in enumerate(sorted(tensors))})
         serializer.close()
 
+    def with_names(self, tensors, path):
+        header, _ = read_header(Path(path).with_suffix(".safetensors"))
+        return {name: tensors[str(i)] for i, name in enumerate(sorted(header))}
 
-class TorchMmap:
+
+class TorchMmap(Peer):
     def load(self, path):
         return torch.load(path, mmap=True, weights_only=True)
 
@@ -141,9 +155,8 @@ def main():
     library = ctypes.CDLL(arguments.touch) if arguments.touch else None
     tensors, report = measure(peer, arguments.file, library)
     if arguments.digests:
-        from checkpoints import digest
-
-        report["digests"] = {name: digest(raw_bytes(tensor)) for name, tensor in tensors.items()}
+        named = peer.with_names(tensors, arguments.file)
+        report["digests"] = {name: digest(raw_bytes(tensor)) for name, tensor in named.items()}
     print(json.dumps(report))
 
 

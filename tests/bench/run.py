@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -189,10 +190,11 @@ def run_scenario(name, arguments, contestants, tools):
 
 
 def version_of(program):
-    """What `program --version` prints, or None where there is no such program."""
+    """The number in what `program --version` prints, or None where there is no such program."""
     if not shutil.which(program):
         return None
-    return subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    text = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    return re.search(r"\d[\w.+-]*", text)[0]
 
 
 def machine():

@@ -107,6 +107,6 @@ def own_copy(small, tmp_path):
 
 @pytest.fixture(scope="session")
 def huge(data):
-    """6 GB of zeros that take no room on disk: long enough to load that a signal comes in the middle."""
-    tensors = {f"block.{i}": ("F32", [1 << 26]) for i in range(24)}
+    """4 GiB of zeros that take no room on disk: long enough to load that a signal comes in the middle."""
+    tensors = {f"block.{i}": ("F32", [1 << 26]) for i in range(16)}
     return checkpoints.write(data / "huge.safetensors", tensors, sparse=True)

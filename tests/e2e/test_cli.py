@@ -90,7 +90,7 @@ def test_a_bad_file_is_named(command, make, tmp_path, small):
     result = run(command, path, timeout_seconds=FIFO_TIMEOUT_SECONDS)
     assert result.code > 0
     assert path.name in result.err
-    assert result.out == ""
+    assert result.out == "" or command == "verify"  # whose table has a row for each file, broken ones too
 
 
 @pytest.mark.parametrize("command", READERS)

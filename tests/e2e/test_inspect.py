@@ -38,7 +38,7 @@ def test_an_index_lists_all_its_shards(models):
 
 def test_people_get_names_and_types_too(models):
     path, _ = models("all-dtypes")
-    text = run_well("inspect", path).out
+    text = run_well("inspect", path, "--all").out
     assert all(name in text for name in written(path))
 
 

@@ -62,9 +62,12 @@ def test_what_was_asked_for_is_what_is_done(models, engine):
     assert buffered["buffered_bytes"] >= 0.99 * buffered["bytes"]
 
 
-def test_a_mapped_load_says_so(models):
+def test_a_mapped_load_reads_nothing_until_it_is_touched(models):
     path, _ = models("sd15-tiny")
-    assert load(path, "--hold", "mapped", "--touch")["hold"] == "mapped"
+    untouched, touched = (load(path, "--hold", "mapped", *option) for option in ((), ("--touch",)))
+    assert (untouched["hold"], touched["hold"]) == ("mapped", "mapped")
+    assert untouched["peak_rss_bytes"] < 0.5 * untouched["bytes"]
+    assert touched["peak_rss_bytes"] > 0.9 * touched["bytes"]
 
 
 def test_touching_changes_no_result(models):

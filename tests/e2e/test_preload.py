@@ -30,7 +30,7 @@ def test_all_four_kinds_get_their_keys(folders, tmp_path):
     rows = by_key(result)
     assert {key: row["kind"] for key, row in rows.items()} == KEYS
     assert {key: row["tensors"] for key, row in rows.items()} == {key: 10 if "_2" in key else 5 for key in KEYS}
-    assert all(row["bytes"] > 0 and row["seconds"] > 0 for row in rows.values())
+    assert all(row["bytes"] > 0 and row["seconds"] > 0 and row["digest_ok"] for row in rows.values())
 
 
 def test_people_get_a_table(folders, tmp_path):
@@ -50,6 +50,12 @@ def test_the_other_folder_names_of_comfyui_are_known(folders, tmp_path):
 def test_several_model_roots_are_searched(folders, tmp_path):
     (tmp_path / "empty").mkdir()
     result = preload(config(tmp_path, **four_kinds()), tmp_path / "empty", "--models", folders)
+    assert result.code == 0, result.err
+    assert by_key(result).keys() == KEYS.keys()
+
+
+def test_the_configuration_may_come_after_the_folders(folders, tmp_path):
+    result = run("preload", "--models", folders, config(tmp_path, **four_kinds()), "--json")
     assert result.code == 0, result.err
     assert by_key(result).keys() == KEYS.keys()
 

@@ -1,0 +1,2 @@
+#include "app/cli/commands.hpp"
+namespace longshore { void add_bench_command(CLI::App&, context&) {} }
