@@ -68,8 +68,7 @@ void carry_out(registry_actor* self, const Order& order) {
 /// A sharded model is one only if its files hold exactly the tensors that the index promises. Looked at once for each
 /// generation of a key.
 expected<void> check_parts(registry_state& state, const waiting_client& waiting, const leased_model& model) {
-  auto& checked = state.checked[model.key];
-  if (!waiting.index || std::exchange(checked, model.generation) == model.generation)
+  if (!waiting.index || std::exchange(state.checked[model.key], model.generation) == model.generation)
     return {};
   std::vector<std::vector<std::string_view>> names;
   for (const auto& file : model.files) {

@@ -20,7 +20,7 @@ namespace longshore {
 enum class hold_choice : uint8_t { automatic, owned, mapped };
 
 struct model_source {
-  std::vector<file_source> files;
+  std::vector<file_source> files{};
   std::shared_ptr<const shard_index> index{};  ///< null when the files were named one by one
   std::string index_path{};
   std::string layout_tag{};  ///< differs when the index does

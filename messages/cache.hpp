@@ -18,10 +18,10 @@ namespace longshore {
 
 /// Asks for a model. Answered by `model_answer`.
 struct get_model {
-  std::string key;
+  std::string key{};
   model_kind kind{};
   cache_mode mode = cache_mode::automatic;
-  model_source source;
+  model_source source{};
   bool keep = false;
   bool urgent = true;
   std::chrono::milliseconds deadline = std::chrono::minutes{10};

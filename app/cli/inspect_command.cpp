@@ -73,8 +73,9 @@ std::map<std::string, dtype_sum> sums_by_dtype(const std::vector<const tensor_in
 }
 
 std::vector<const tensor_info*> largest_of(std::vector<const tensor_info*> tensors, size_t count) {
-  std::stable_sort(tensors.begin(), tensors.end(),
-                   [](const auto* a, const auto* b) { return a->size_bytes() > b->size_bytes(); });
+  std::sort(tensors.begin(), tensors.end(), [](const auto* a, const auto* b) {
+    return a->size_bytes() != b->size_bytes() ? a->size_bytes() > b->size_bytes() : a->name < b->name;
+  });
   tensors.resize(std::min(tensors.size(), count));
   return tensors;
 }

@@ -42,7 +42,7 @@ expected<std::vector<file_source>> files_of(const std::vector<std::string>& path
 }
 
 verified_file digest_one(const file_source& source, context& ctx, progress_lines& lines) {
-  verified_file result{.path = source.path, .digests = {.file = source.path.substr(source.path.rfind('/') + 1), .tensors = {}}};
+  verified_file result{.path = source.path, .digests = {.file = source.path.substr(source.path.rfind('/') + 1), .tensors = {}}, .failure = {}};
   const auto begin_ns = trace_now_ns();
   const auto opened = open_model(source);
   if (!opened) {

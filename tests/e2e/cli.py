@@ -84,6 +84,14 @@ def holds_open(pid, path):
         return False
 
 
+def ended_within(process, seconds):
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
 def interrupt_during(path, *arguments):
     """Sends SIGINT as soon as the program has `path` open; (result, seconds from the signal to its end)."""
     process = subprocess.Popen(
@@ -92,9 +100,8 @@ def interrupt_during(path, *arguments):
     try:
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while not holds_open(process.pid, path):
-            assert process.poll() is None, f"ended by itself: {process.communicate()}"
+            assert not ended_within(process, POLL_SECONDS), f"ended by itself: {process.communicate()}"
             assert time.monotonic() < deadline, "never opened the file"
-            time.sleep(POLL_SECONDS)
         signalled = time.monotonic()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=TIMEOUT_SECONDS)

@@ -40,9 +40,12 @@ def test_safetensors_reads_the_layout_back(layout, tmp_path):
 
 
 def test_a_seed_gives_the_same_bytes_again(layout, tmp_path):
+    made = []
     for name, seed in (("a", 7), ("b", 7), ("c", 8)):
-        run_well("make-checkpoint", layout, tmp_path / name, "--seed", seed)
-    first, again, other = ((tmp_path / name).read_bytes() for name in "abc")
+        out = tmp_path / f"{name}.safetensors"
+        run_well("make-checkpoint", layout, out, "--seed", seed)
+        made.append(out.read_bytes())
+    first, again, other = made
     assert first == again
     assert first != other
 

@@ -1,4 +1,6 @@
 // Headers from a small writer come back as they were; damaged ones are refused or still keep all promises.
+#include <algorithm>
+#include <functional>
 #include <numeric>
 
 #include <gtest/gtest.h>
