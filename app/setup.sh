@@ -53,8 +53,8 @@ ensure_packages() {
   local -a missing=()
   [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && return
   if ! command -v apt-get dpkg-query >/dev/null; then
-    say "longshore: this set-up knows Debian 12, Ubuntu 24.04 and later. Elsewhere install what these packages hold, then"
-    say "build with: cmake --preset release && cmake --build --preset release"
+    say "longshore: this set-up knows Debian 12, Ubuntu 24.04 and later. Elsewhere install what these packages hold,"
+    say "then build with: cmake --preset release && cmake --build --preset release"
     say "  $wanted"
     return 1
   fi

@@ -14,6 +14,7 @@ struct make_arguments {
   std::string layout;
   std::string out;
   std::string type;
+  bool json = false;
   checkpoint_options options;
 };
 
@@ -42,8 +43,11 @@ int run_make(const make_arguments& arguments, context& ctx) {
     print_error(made.error());
     return exit_code_of(made.error().code);
   }
-  for (const auto& path : made->paths)
-    std::printf("%s\n", path.c_str());
+  if (arguments.json)
+    print_json({{"paths", made->paths}, {"tensors", made->tensors}, {"bytes", made->tensor_bytes}});
+  else
+    for (const auto& path : made->paths)
+      std::printf("%s\n", path.c_str());
   return exit_ok;
 }
 
@@ -65,6 +69,7 @@ void add_make_checkpoint_command(CLI::App& app, context& ctx) {
   command->add_option("--seed", arguments->options.seed, "other seeds give other weights");
   command->add_option("--shards", arguments->options.shards, "split into so many files with an index")
       ->check(CLI::Range(size_t{1}, checkpoint_options{}.max_shards));
+  command->add_flag("--json", arguments->json, "one JSON object on stdout");
   command->callback([arguments, &ctx] { ctx.run = [arguments, &ctx] { return run_make(*arguments, ctx); }; });
 }
 

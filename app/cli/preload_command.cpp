@@ -298,6 +298,7 @@ void add_preload_command(CLI::App& app, context& ctx) {
       ->add_option("--models", arguments->models,
                    "a folder with checkpoints/, text_encoders/ or clip/, diffusion_models/ or unet/, vae/; may be given "
                    "several times (default: models)")
+      ->allow_extra_args(false)  // what follows is CONFIG
       ->take_all();
   command->add_flag("--no-verify", arguments->no_verify, "do not compare what was loaded with a second reading");
   arguments->runtime.add_to(*command, hold_choice::owned);

@@ -48,8 +48,9 @@ def check(entry, build):
     if mark and passed.exists():
         return None
     rooms = "|".join(ROOMS)
-    command = [TIDY, "-p", build, "--quiet", f"--header-filter=^{re.escape(str(ROOT))}/({rooms})/", "--extra-arg=-Wno-error"]
-    done = subprocess.run([*command, entry["file"]], capture_output=True, text=True, check=False)
+    headers = f"--header-filter=^{re.escape(str(ROOT))}/({rooms})/"
+    command = [TIDY, "-p", build, "--quiet", headers, "--extra-arg=-Wno-error", entry["file"]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return done.stdout + done.stderr
     passed.touch()
@@ -59,7 +60,8 @@ def check(entry, build):
 def main(build):
     (build / "passed").mkdir(parents=True, exist_ok=True)
     entries = json.loads((build / "compile_commands.json").read_text())
-    sources = [e for e in entries if Path(e["file"]).is_relative_to(ROOT) and Path(e["file"]).relative_to(ROOT).parts[0] in ROOMS]
+    folders = tuple(f"{ROOT}/{room}/" for room in ROOMS)
+    sources = [entry for entry in entries if entry["file"].startswith(folders)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         complaints = list(pool.map(lambda entry: check(entry, build), sources))
     for entry, complaint in zip(sources, complaints):
