@@ -111,6 +111,7 @@ void complete(reader_actor* self, const read_completion& completed) {
       return submit(self, completed.tag, job);
     return self->delayed_send(self, std::chrono::milliseconds(again->after_ms), retry_read{completed.tag});
   }
+  job.request.memory.reset();  // before the holder hears of it: what it then frees must be free
   if (const auto* failure = std::get_if<chunk_progress::failed>(&verdict)) {
     self->send(job.holder, chunk_failed{r.load, r.index, failure->os_error, failure->offset_bytes});
   } else {
@@ -122,8 +123,10 @@ void complete(reader_actor* self, const read_completion& completed) {
 }
 
 void cancel(reader_actor* self, uint64_t load) {
-  for (const auto& job : self->state.queue.cancel(load))
+  for (auto& job : self->state.queue.cancel(load)) {
+    job.request.memory.reset();
     self->send(job.holder, chunk_cancelled{load, job.request.index});
+  }
 }
 
 void bury(reader_actor* self, const caf::down_msg& gone) {

@@ -1,8 +1,8 @@
 #pragma once
 /// What can go wrong, as a type. Every function of the core that can fail returns `expected<T>`.
 ///
-/// Owns nothing. An error says in `what` a sentence for a person, and where: the file, the byte offset in it, the tensor
-/// or JSON pointer, and the system's errno where one was behind it.
+/// Owns nothing. An error says in `what` a sentence for a person, and where: the file, the byte offset in it, the
+/// tensor or JSON pointer, and the system's errno where one was behind it.
 
 #include <cstdint>
 #include <optional>
@@ -35,11 +35,11 @@ std::string_view name(errc code);
 
 struct error {
   errc code{};
-  std::string what;                             ///< one sentence, no trailing full stop
-  std::string path{};                           ///< the file, or empty
-  std::optional<uint64_t> offset_bytes{};       ///< position in that file
-  std::string where{};                          ///< tensor name or JSON pointer, or empty
-  int os_error = 0;                             ///< errno, or 0
+  std::string what;                        ///< one sentence, no trailing full stop
+  std::string path{};                      ///< the file, or empty
+  std::optional<uint64_t> offset_bytes{};  ///< position in that file
+  std::string where{};                     ///< tensor name or JSON pointer, or empty
+  int os_error = 0;                        ///< errno, or 0
 
   friend bool operator==(const error&, const error&) = default;
 };

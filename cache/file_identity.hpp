@@ -28,6 +28,12 @@ struct file_source {
   std::string path;
   file_identity identity{};
   hold_mode hold = hold_mode::owned;
+  bool any_hold = false;  ///< of a request: the hold is a preference, and a file held otherwise is as good
+
+  /// Whether a file that is held as `held` is what this asks for.
+  bool is_satisfied_by(const file_source& held) const {
+    return identity == held.identity && (any_hold || hold == held.hold);
+  }
 
   friend bool operator==(const file_source& a, const file_source& b) {
     return a.identity == b.identity && a.hold == b.hold;

@@ -57,8 +57,9 @@ std::optional<model_kind> registry::kind_of(const std::string& key) const {
 }
 
 bool registry::same_files(const std::vector<file_id>& files, const get_request& request) const {
-  return std::equal(files.begin(), files.end(), request.files.begin(), request.files.end(),
-                    [&](file_id file, const file_source& wanted) { return files_.at(file).source == wanted; });
+  return std::equal(
+      files.begin(), files.end(), request.files.begin(), request.files.end(),
+      [&](file_id file, const file_source& wanted) { return wanted.is_satisfied_by(files_.at(file).source); });
 }
 
 bool registry::is_hit(const get_request& request) const {
@@ -131,12 +132,14 @@ void registry::begin_load(const get_request& request, actions& out) {
 
 /// The newest holder of this source, or a new one. An override shares only with itself: files from `first_new` on.
 file_id registry::pick_file(const file_source& source, const get_request& request, file_id first_new, actions& out) {
-  auto& held = usable_[source];
   const auto oldest_allowed = request.mode == cache_mode::override_cache ? first_new : 0;
-  if (!held.empty() && *held.rbegin() >= oldest_allowed)
-    return *held.rbegin();
+  for (auto hold : {source.hold, source.hold == hold_mode::owned ? hold_mode::mapped : hold_mode::owned}) {
+    const auto held = usable_.find({.path = {}, .identity = source.identity, .hold = hold});
+    if (held != usable_.end() && source.is_satisfied_by(held->first) && *held->second.rbegin() >= oldest_allowed)
+      return *held->second.rbegin();
+  }
   const auto file = next_file_++;
-  held.insert(file);
+  usable_[source].insert(file);
   files_.emplace(file, held_file{.source = source, .urgent = request.urgent});
   out.push_back(start_load{file, source, request.urgent});
   return file;

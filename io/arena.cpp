@@ -13,7 +13,8 @@ namespace {
 
 constexpr auto granule = arena_pool::granule_bytes;
 
-/// Reserves addresses without memory, and makes the aligned part of them usable: the mapping is never larger than asked.
+/// Reserves addresses without memory, and makes the aligned part of them usable: the mapping is never larger than
+/// asked.
 std::byte* map_aligned(uint64_t size_bytes) {
   auto* reserved = ::mmap(nullptr, size_bytes + granule, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (reserved == MAP_FAILED)
@@ -27,7 +28,9 @@ std::byte* map_aligned(uint64_t size_bytes) {
     ::munmap(reinterpret_cast<void*>(aligned + size_bytes), end - aligned - size_bytes);
   auto* data = reinterpret_cast<void*>(aligned);
   if (::mprotect(data, size_bytes, PROT_READ | PROT_WRITE) != 0) {
+    const auto code = errno;
     ::munmap(data, size_bytes);
+    errno = code;
     return nullptr;
   }
   ::madvise(data, size_bytes, MADV_HUGEPAGE);  // refused where there are none: small pages do
@@ -73,14 +76,16 @@ expected<arena> arena_pool::acquire(uint64_t bytes) {
     const auto in_use_bytes = mapped_bytes_ - idle_bytes_;
     if (size_bytes > limit_bytes_ || in_use_bytes > limit_bytes_ - size_bytes)
       return unexpected(error{.code = errc::out_of_budget,
-                              .what = "an arena of " + std::to_string(size_bytes) + " bytes does not fit the limit of " +
-                                      std::to_string(limit_bytes_) + " with " + std::to_string(in_use_bytes) + " in use"});
+                              .what = "an arena of " + std::to_string(size_bytes) +
+                                      " bytes does not fit the limit of " + std::to_string(limit_bytes_) + " with " +
+                                      std::to_string(in_use_bytes) + " in use"});
     trim_idle_to(limit_bytes_ - size_bytes - in_use_bytes);
     data = map_aligned(size_bytes);
+    const auto code = errno;
     if (data == nullptr)
       return unexpected(error{.code = errc::out_of_budget,
                               .what = "the system refused to map " + std::to_string(size_bytes) + " bytes",
-                              .os_error = errno});
+                              .os_error = code});
     mapped_bytes_ += size_bytes;
   }
   return arena{shared_from_this(), data, size_bytes};

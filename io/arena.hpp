@@ -50,8 +50,12 @@ public:
   arena_pool(const arena_pool&) = delete;
   arena_pool& operator=(const arena_pool&) = delete;
 
-  /// What an arena for `bytes` really takes. Reservations are made in this.
-  static uint64_t rounded(uint64_t bytes) { return (bytes + granule_bytes - 1) / granule_bytes * granule_bytes; }
+  /// What an arena for `bytes` really takes. Reservations are made in this. The largest sizes do not wrap to small
+  /// ones.
+  static uint64_t rounded(uint64_t bytes) {
+    const auto most_bytes = ~uint64_t{0} - (granule_bytes - 1);
+    return bytes > most_bytes ? most_bytes : (bytes + granule_bytes - 1) / granule_bytes * granule_bytes;
+  }
 
   expected<arena> acquire(uint64_t bytes);
 

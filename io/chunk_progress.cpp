@@ -33,7 +33,7 @@ chunk_progress::verdict chunk_progress::take_error(int code) {
   const auto transient = code == EINTR || code == EAGAIN || code == ENOMEM || code == EBUSY;
   const auto refused = code == EINVAL || code == EOPNOTSUPP;
   if (transient && ++retries_ <= max_retries_)
-    return again{code == EINTR ? 0 : 1U << (retries_ - 1)};
+    return again{code == EINTR ? 0 : std::min(max_wait_ms, 1U << std::min(retries_ - 1, 31U))};
   if (refused && chunk_.path == read_path::direct) {
     chunk_.path = read_path::buffered;
     return again{0};

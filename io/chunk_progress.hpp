@@ -5,7 +5,7 @@
 /// to the alignment for direct reads), an early end of the file is an error, transient errors (EINTR, EAGAIN, ENOMEM,
 /// EBUSY) are tried again at most `max_retries` times without progress, and a file system that takes O_DIRECT only to
 /// refuse the read (EINVAL, EOPNOTSUPP) is read through the page cache instead. Tries of what is busy are spaced
-/// 1, 2, 4, ... ms apart.
+/// 1, 2, 4, ... ms apart, `max_wait_ms` at most.
 
 #include <cstdint>
 #include <variant>
@@ -16,6 +16,8 @@ namespace longshore {
 
 class chunk_progress {
 public:
+  static constexpr unsigned max_wait_ms = 1024;
+
   /// What to ask of the engine: a range relative to the chunk's begin. A direct length is rounded up to the alignment.
   struct attempt {
     uint64_t skip_bytes;

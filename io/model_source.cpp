@@ -20,7 +20,8 @@ expected<void> add_file(model_source& source, const std::string& path, const sou
   const auto file = model_file::open(path);  // also refuses folders and FIFOs before anything waits for them
   if (!file)
     return unexpected(file.error());
-  source.files.push_back({.path = path, .identity = file->identity(), .hold = choose_hold(*file, options)});
+  source.files.push_back({.path = path, .identity = file->identity(), .hold = choose_hold(*file, options),
+                          .any_hold = options.hold == hold_choice::automatic});
   return {};
 }
 

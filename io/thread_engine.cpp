@@ -48,8 +48,10 @@ private:
     while (true) {
       wake_.wait(lock, [this] { return (stopping_ && queue_.empty()) || next_allowed() != queue_.end(); });
       const auto next = next_allowed();
-      if (next == queue_.end())
+      if (next == queue_.end()) {
+        wake_.notify_all();  // those that waited for a core while the queue emptied
         return;
+      }
       const auto request = *next;
       queue_.erase(next);
       run(request, lock);

@@ -63,6 +63,17 @@ TEST_F(registry_rules, a_file_is_the_same_under_another_path_and_not_when_held_o
   EXPECT_THAT(pick<start_load>(cache.get(request("a", {source(1, hold_mode::mapped)}))), SizeIs(1));
 }
 
+TEST_F(registry_rules, who_does_not_care_how_a_file_is_held_takes_what_is_there) {
+  load("owned", 1, 10);
+  auto either = source(1, hold_mode::mapped);
+  either.any_hold = true;
+  auto hit = pick<complete>(cache.get(request("owned", {either})));
+  ASSERT_EQ(hit.size(), 1u);
+  EXPECT_TRUE(hit[0].hit);
+  EXPECT_TRUE(files_of<start_load>(cache.get(request("another key", {either}))).empty());
+  EXPECT_EQ(files_of<start_load>(cache.get(request("strict", {source(1, hold_mode::mapped)}))).size(), 1u);
+}
+
 TEST_F(registry_rules, another_layout_of_the_same_files_is_another_model) {
   load("a", 1, 10);
   auto other = request("a", {source(1)});

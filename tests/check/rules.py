@@ -21,7 +21,7 @@ GENERATED = {"build", "models", ".venv", ".git", ".cache", "__pycache__", "layou
 
 # What a room's files may include: its own and other rooms by name, and what stands in angle brackets by pattern.
 STANDARD = r"[a-z_]+"
-SYSTEM = r"(sys|linux|asm|netinet|arpa)/.+|[a-z_]+\.h"
+SYSTEM = r"(sys|linux|asm|netinet|arpa|sanitizer)/.+|[a-z_]+\.h"
 ARROWS = {
     "cache": ({"cache"}, rf"{STANDARD}|tl/expected\.hpp"),
     "io": ({"io", "cache"}, rf"{STANDARD}|{SYSTEM}|(tl|nlohmann|spdlog|protozero)/.+"),
@@ -67,8 +67,8 @@ def with_sample(pattern, sample):
 
 LOCKS = (
     r"std::(\w*mutex|\w*atomic\w*|condition_variable\w*|lock_guard|unique_lock|shared_lock|scoped_lock|latch|barrier|"
-    r"\w*semaphore|call_once|once_flag|j?thread\b|async|promise|(shared_)?future)|pthread_|\b__(atomic|sync)_|"
-    r"#\s*include\s*<(mutex|shared_mutex|atomic|condition_variable|semaphore|latch|barrier|future|thread)>"
+    r"\w*semaphore|call_once|once_flag|j?thread\b(?!::hardware_concurrency)|async|promise|(shared_)?future)|pthread_|\b__(atomic|sync)_|"
+    r"#\s*include\s*<(mutex|shared_mutex|atomic|condition_variable|semaphore|latch|barrier|future)>"
 )
 SLEEPS = r"sleep_for|sleep_until|\b(u|nano|time\.)?sleep\s*\(|GTEST_SKIP|\bDISABLED_|pytest\.(mark\.)?(skip|xfail)"
 UNFINISHED = r"\b(" + "TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b"
@@ -167,7 +167,7 @@ def formatted():
     paths = list(files(suffixes={".hpp", ".cpp", ".cu"}))
     done = subprocess.run(["clang-format-19", "--dry-run", "-Werror", *paths], capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
-        yield "\n".join(line for line in done.stderr.splitlines() if "error:" in line) or done.stderr
+        yield from sorted(set(re.findall(rf"^{re.escape(str(ROOT))}/(.+?):", done.stderr, re.M))) or [done.stderr]
 
 
 RULES = (

@@ -5,7 +5,6 @@
 #include <random>
 
 #include <gtest/gtest.h>
-#include <rapidcheck/gtest.h>
 
 #include "io/read_engine.hpp"
 #include "tests/io/completions.hpp"
@@ -29,7 +28,12 @@ protected:
   }
 
   int64_t read(int fd, uint64_t offset, std::byte* destination, uint64_t length, read_path path_taken) {
-    engine->submit({.tag = 7, .fd = fd, .offset_bytes = offset, .destination = destination, .length_bytes = length, .path = path_taken});
+    engine->submit({.tag = 7,
+                    .fd = fd,
+                    .offset_bytes = offset,
+                    .destination = destination,
+                    .length_bytes = length,
+                    .path = path_taken});
     const auto completion = done.next();
     EXPECT_EQ(completion.tag, 7u);
     return completion.result;
@@ -47,7 +51,7 @@ protected:
 };
 
 INSTANTIATE_TEST_SUITE_P(engines, engine_on, testing::Values(engine_kind::io_uring, engine_kind::threads),
-                         [](const auto& info) { return std::string{name(info.param)}; });
+                         [](const auto& engine) { return std::string{name(engine.param)}; });
 
 TEST_P(engine_on, says_what_it_is) {
   EXPECT_EQ(engine->depth(), 8u);
@@ -222,24 +226,64 @@ TEST_P(engine_on, its_end_waits_for_what_is_in_flight) {
   }
 }
 
-/// An engine of depth 1 whose thread stands still in the callback of its first request, until told to go on.
-struct held_engine {
+/// An engine of depth 1 whose thread stands still in the callback of request 0 until it is let go.
+class held_engine {
+public:
   explicit held_engine(engine_kind kind)
-      : engine(*make_read_engine({.kind = kind, .depth = 1}, [this](const read_completion& c) {
-          if (c.tag == 0) {
-            reached.set_value();
-            go_on.get_future().wait();
+      : engine_(*make_read_engine({.kind = kind, .depth = 1}, [this](const read_completion& completion) {
+          if (completion.tag == 0) {
+            reached_.set_value();
+            go_on_.get_future().wait();
           }
-          last.set_value_at_thread_exit_or_now(c.tag);
-        })) {}
+        })) {
+    submit(0);
+    reached_.get_future().wait();
+  }
 
-  struct last_tag {
-    void set_value_at_thread_exit_or_now(uint64_t tag) { value = tag; }
-    uint64_t value = ~uint64_t{0};
-  };
-  std::promise<void> reached, go_on;
-  last_tag last;
-  std::unique_ptr<read_engine> engine;
+  void submit(uint64_t tag) {
+    engine_->submit({.tag = tag,
+                     .fd = -1,
+                     .offset_bytes = 0,
+                     .destination = nullptr,
+                     .length_bytes = 1,
+                     .path = read_path::buffered});
+  }
+  void let_go() { go_on_.set_value(); }
+
+private:
+  std::promise<void> reached_, go_on_;
+  std::unique_ptr<read_engine> engine_;
 };
+
+TEST_P(engine_on, takes_the_next_request_while_it_reports_the_last) {
+  held_engine busy{GetParam()};
+  busy.submit(1);
+  busy.let_go();
+}
+
+TEST_P(engine_on, asserts_that_no_more_than_its_depth_is_asked_of_it) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto one_too_many = [] {
+    held_engine busy{GetParam()};
+    busy.submit(1);
+    busy.submit(2);
+  };
+  EXPECT_DEATH(one_too_many(), "in_flight_ < depth_");
+}
+
+TEST(read_engine, automatic_takes_io_uring_where_the_system_allows_it) {
+  completions done;
+  const auto automatic = make_read_engine({}, done.callback());
+  ASSERT_TRUE(automatic) << to_text(automatic.error());
+  const auto uring = make_read_engine({.kind = engine_kind::io_uring}, done.callback());
+  EXPECT_EQ((*automatic)->name(), name(uring ? engine_kind::io_uring : engine_kind::threads));
+}
+
+TEST(read_engine, brings_in_whole_pages_ahead_of_a_read) {
+  const page_memory memory{16 * block_bytes};
+  ASSERT_EQ(pages_in_memory(memory.data(), 16 * block_bytes), 0u);
+  touch_pages(memory.data() + 4 * block_bytes + 100, block_bytes);  // the ends of two pages
+  EXPECT_EQ(pages_in_memory(memory.data(), 16 * block_bytes), 2u);
+}
 
 }  // namespace

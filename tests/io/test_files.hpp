@@ -72,8 +72,9 @@ struct made_tensor {
   size_t size_bytes;
 };
 
-/// A safetensors file of U8 tensors in this order, written without the code under test. The data follows the header.
-inline byte_vector made_model(const std::vector<made_tensor>& tensors, uint64_t seed = 1) {
+/// The header, with its length before it, of a safetensors file of U8 tensors in this order: written without the code
+/// under test.
+inline byte_vector made_header(const std::vector<made_tensor>& tensors) {
   std::string json = "{";
   size_t at = 0;
   for (const auto& [name, size] : tensors) {
@@ -82,12 +83,21 @@ inline byte_vector made_model(const std::vector<made_tensor>& tensors, uint64_t 
     at += size;
   }
   json += "}";
-  byte_vector file(8);
+  byte_vector header(8);
   for (size_t i = 0; i < 8; ++i)
-    file[i] = static_cast<std::byte>(json.size() >> (8 * i));
+    header[i] = static_cast<std::byte>(json.size() >> (8 * i));
   const auto text = std::as_bytes(std::span{json});
-  file.insert(file.end(), text.begin(), text.end());
-  const auto data = made_bytes(at, seed);
+  header.insert(header.end(), text.begin(), text.end());
+  return header;
+}
+
+/// The whole file: the header and made-up data.
+inline byte_vector made_model(const std::vector<made_tensor>& tensors, uint64_t seed = 1) {
+  size_t data_bytes = 0;
+  for (const auto& tensor : tensors)
+    data_bytes += tensor.size_bytes;
+  auto file = made_header(tensors);
+  const auto data = made_bytes(data_bytes, seed);
   file.insert(file.end(), data.begin(), data.end());
   return file;
 }
@@ -118,7 +128,8 @@ inline void make_cold(const std::string& path) {
 /// Page-aligned memory of the test's own, or a mapping of a file.
 class page_memory {
 public:
-  explicit page_memory(size_t size_bytes) : page_memory(size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1) {}
+  explicit page_memory(size_t size_bytes)
+      : page_memory(size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1) {}
   page_memory(size_t size_bytes, int fd) : page_memory(size_bytes, PROT_READ, MAP_PRIVATE, fd) {}
   ~page_memory() { ::munmap(data_, size_bytes_); }
   page_memory(const page_memory&) = delete;
