@@ -94,15 +94,14 @@ void carry_out(registry_actor* self, const complete& done) {
   if (whole)
     return waiting.promise.deliver(model_answer{.lease = std::move(lease), .hit = done.hit});
   state.checked.erase(done.key);
-  self->send(self, remove_model{done.key});
+  caf::anon_send(self, remove_model{done.key});  // nobody wants the answer to this
   waiting.promise.deliver(model_answer{.lease = nullptr, .hit = false, .reason = whole.error()});
 }
 
 void carry_out(registry_actor* self, const fail& failure) {
   auto waiting = std::move(self->state.waiting.extract(failure.ticket).mapped());
-  waiting.promise.deliver(model_answer{.lease = nullptr,
-                                       .hit = false,
-                                       .reason = waiting.timed_out ? unfinished(waiting) : failure.reason});
+  waiting.promise.deliver(
+      model_answer{.lease = nullptr, .hit = false, .reason = waiting.timed_out ? unfinished(waiting) : failure.reason});
 }
 
 void trace_used_bytes(registry_state& state) {

@@ -1,6 +1,6 @@
 #pragma once
-/// The actor that reads: takes `read_chunk`s of many loads in fair turns, keeps the engine's depth full, and answers each
-/// exactly once, with the bytes in place or a reason.
+/// The actor that reads: takes `read_chunk`s of many loads in fair turns, keeps the engine's depth full, and answers
+/// each exactly once, with the bytes in place or a reason.
 ///
 /// Owns the engine and the queue. Limit: the engine's depth in flight; queued chunks are bounded by the holders'
 /// credits. Failure: what a read cannot give is `chunk_failed` with errno and offset; transient errors are tried again

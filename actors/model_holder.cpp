@@ -43,8 +43,8 @@ using holder_actor = traced_actor<holder_state>;
 void report_progress(holder_actor* self, load_stage stage) {
   const auto& state = self->state;
   if (state.services.listener)
-    self->send(state.services.listener, load_progress{state.file, state.source.path, stage, state.done_bytes,
-                                                      state.source.identity.size_bytes});
+    self->send(state.services.listener,
+               load_progress{state.file, state.source.path, stage, state.done_bytes, state.source.identity.size_bytes});
 }
 
 bool failed(const holder_state& state) { return state.failure.code != errc{}; }
@@ -150,16 +150,16 @@ void granted(holder_actor* self) {
   if (failed(state))
     return;
   record_wait(state);
-  auto memory = state.source.hold == hold_mode::owned ? load_memory::owned(std::move(*state.opened), *state.services.pool)
-                                                      : load_memory::mapped(std::move(*state.opened));
+  auto memory = state.source.hold == hold_mode::owned
+                    ? load_memory::owned(std::move(*state.opened), *state.services.pool)
+                    : load_memory::mapped(std::move(*state.opened));
   state.opened.reset();
   if (!memory)
     return fail(self, memory.error());
   state.memory = std::move(*memory);
   const auto& options = state.services.options;
-  state.plan = state.memory->plan({.chunk_bytes = options.chunk_bytes,
-                                   .mode = options.page_cache,
-                                   .leave_in_cache = options.leave_in_cache});
+  state.plan = state.memory->plan(
+      {.chunk_bytes = options.chunk_bytes, .mode = options.page_cache, .leave_in_cache = options.leave_in_cache});
   report_progress(self, load_stage::reading);
   send_chunks(self);
 }
@@ -200,11 +200,12 @@ void chunk_lost(holder_actor* self, const chunk_failed& lost) {
     reason.offset_bytes = lost.offset_bytes;
     return fail(self, std::move(reason));
   }
-  fail(self, {.code = lost.os_error == 0 ? errc::changed_on_disk : errc::io_failed,
-              .what = lost.os_error == 0 ? "the file became shorter while it loaded" : "the disk could not read the file",
-              .path = state.source.path,
-              .offset_bytes = lost.offset_bytes,
-              .os_error = lost.os_error});
+  fail(self,
+       {.code = lost.os_error == 0 ? errc::changed_on_disk : errc::io_failed,
+        .what = lost.os_error == 0 ? "the file became shorter while it loaded" : "the disk could not read the file",
+        .path = state.source.path,
+        .offset_bytes = lost.offset_bytes,
+        .os_error = lost.os_error});
 }
 
 void partner_gone(holder_actor* self, const caf::down_msg& down) {
@@ -212,11 +213,16 @@ void partner_gone(holder_actor* self, const caf::down_msg& down) {
     return self->quit();  // nobody is left to tell; reads in flight keep their memory
   if (down.source != self->state.services.reader.address()) {  // the opener: its result came before, if there was one
     if (std::exchange(self->state.opening, false))
-      fail(self, {.code = errc::out_of_budget, .what = "there was no memory for the header", .path = self->state.source.path});
+      fail(
+          self,
+          {.code = errc::out_of_budget, .what = "there was no memory for the header", .path = self->state.source.path});
     return;
   }
+  if (self->state.held)
+    return;  // the load is over: what is in memory needs no reader
   self->state.in_flight = 0;  // none of them will be answered; their memory lives in the messages
-  fail(self, {.code = errc::stopped, .what = "the disk reader ended before the load did", .path = self->state.source.path});
+  fail(self,
+       {.code = errc::stopped, .what = "the disk reader ended before the load did", .path = self->state.source.path});
 }
 
 void open_in_background(holder_actor* self) {

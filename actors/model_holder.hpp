@@ -22,7 +22,7 @@ struct holder_options {
   size_t credits = 16;  ///< twice the engine's depth: the reader never waits for a message
   uint64_t chunk_bytes = 8 << 20;
   page_cache_mode page_cache = page_cache_mode::automatic;
-  bool leave_in_cache = false;    ///< whether a cold read shall leave the file in the page cache
+  bool leave_in_cache = false;     ///< whether a cold read shall leave the file in the page cache
   bool open_on_own_thread = true;  ///< off in tests, where all runs in one thread
 };
 

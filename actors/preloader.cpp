@@ -44,14 +44,11 @@ void ask(preloader_actor* self, const std::shared_ptr<preload_run>& run, size_t 
   const auto asked_ns = trace_now_ns();
   ++run->under_way;
   self->request(self->state.registry, request.deadline + answer_slack, request)
-      .then(
-          [=](const model_answer& answer) {
-            settle(self, run, index, {answer, trace_now_ns() - asked_ns});
-          },
-          [=](const caf::error& lost) {
-            error reason{.code = errc::stopped, .what = "the registry gave no answer: " + to_string(lost)};
-            settle(self, run, index, {{.lease = nullptr, .hit = false, .reason = reason}, trace_now_ns() - asked_ns});
-          });
+      .then([=](const model_answer& answer) { settle(self, run, index, {answer, trace_now_ns() - asked_ns}); },
+            [=](const caf::error& lost) {
+              error reason{.code = errc::stopped, .what = "the registry gave no answer: " + to_string(lost)};
+              settle(self, run, index, {{.lease = nullptr, .hit = false, .reason = reason}, trace_now_ns() - asked_ns});
+            });
 }
 
 void ask_next(preloader_actor* self, const std::shared_ptr<preload_run>& run) {
@@ -68,11 +65,10 @@ void ask_next(preloader_actor* self, const std::shared_ptr<preload_run>& run) {
 }
 
 caf::response_promise start(preloader_actor* self, const preload_models& list) {
-  auto run = std::make_shared<preload_run>(
-      preload_run{.items = list.items,
-                  .outcomes = std::vector<preload_outcome>(list.items.size()),
-                  .at_once = std::max<size_t>(1, list.at_once),
-                  .promise = self->make_response_promise()});
+  auto run = std::make_shared<preload_run>(preload_run{.items = list.items,
+                                                       .outcomes = std::vector<preload_outcome>(list.items.size()),
+                                                       .at_once = std::max<size_t>(1, list.at_once),
+                                                       .promise = self->make_response_promise()});
   auto promise = run->promise;
   ask_next(self, run);
   return promise;

@@ -19,8 +19,8 @@
 namespace longshore {
 namespace {
 
-/// Completions come from threads outside; with this policy they wake an idle worker in 4 us instead of 17, and the bound
-/// keeps a chatty actor from starving the rest.
+/// Completions come from threads outside; with this policy they wake an idle worker in 4 us instead of 17, and the
+/// bound keeps a chatty actor from starving the rest.
 struct system_config : caf::actor_system_config {
   system_config() {
     set("scheduler.policy", caf::atom("sharing"));
@@ -64,7 +64,8 @@ struct runtime::parts {
 };
 
 template <class Answer, class Message>
-expected<Answer> runtime::parts::ask(const caf::actor& whom, std::chrono::milliseconds timeout, const Message& message) {
+expected<Answer> runtime::parts::ask(const caf::actor& whom, std::chrono::milliseconds timeout,
+                                     const Message& message) {
   caf::scoped_actor self{system};
   expected<Answer> result = tl::unexpected(error{});
   self->request(whom, timeout, message)

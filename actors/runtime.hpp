@@ -21,14 +21,14 @@
 namespace longshore {
 
 struct runtime_options {
-  uint64_t host_limit_bytes = 0;                  ///< 0: a share of the effective memory limit, see io/memory_limit
-  uint64_t warm_bytes = uint64_t{4} << 30;        ///< freed arenas kept for reuse; they count under the host limit
+  uint64_t host_limit_bytes = 0;            ///< 0: a share of the effective memory limit, see io/memory_limit
+  uint64_t warm_bytes = uint64_t{4} << 30;  ///< freed arenas kept for reuse; they count under the host limit
   engine_options engine{};
   holder_options holder{};
   std::chrono::milliseconds memory_timeout = std::chrono::seconds{30};  ///< a load's wait for memory
   std::chrono::milliseconds stop_timeout = std::chrono::seconds{30};
-  std::string trace_path{};                                             ///< empty: no trace
-  std::function<void(const load_progress&)> on_progress{};              ///< called on an actor's thread; must not block
+  std::string trace_path{};                                 ///< empty: no trace
+  std::function<void(const load_progress&)> on_progress{};  ///< called on an actor's thread; must not block
 };
 
 class runtime {

@@ -17,6 +17,7 @@ struct tracer_options {
   std::chrono::milliseconds interval{50};
 };
 
-caf::actor spawn_tracer(caf::actor_system& system, std::shared_ptr<perfetto_writer> writer, tracer_options options = {});
+caf::actor spawn_tracer(caf::actor_system& system, std::shared_ptr<perfetto_writer> writer,
+                        tracer_options options = {});
 
 }  // namespace longshore

@@ -4,7 +4,7 @@
 # by git. Says what it does on stderr, keeps the details in a log, and shows the log's end when something fails.
 
 runtime_packages=(
-  cmake ninja-build g++ pkg-config ccache libcaf-dev liburing-dev nlohmann-json3-dev libcli11-dev libspdlog-dev
+  cmake ninja-build g++ pkg-config ccache libcaf-dev liburing-dev nlohmann-json3-dev libcli11-dev
   libexpected-dev libxxhash-dev libprotozero-dev)
 check_packages=(
   libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev clang-19 clang-tidy-19 clang-format-19

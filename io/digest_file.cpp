@@ -14,7 +14,11 @@ namespace {
 class block_reader {
 public:
   block_reader(const model_file& file, uint64_t begin_bytes, const digest_options& options)
-      : file_(file), begin_bytes_(begin_bytes), next_bytes_(begin_bytes), options_(options), block_(options.block_bytes) {}
+      : file_(file),
+        begin_bytes_(begin_bytes),
+        next_bytes_(begin_bytes),
+        options_(options),
+        block_(options.block_bytes) {}
 
   /// At most `wanted_bytes` of what comes next; never empty for a wish that is not.
   expected<std::span<const std::byte>> next(uint64_t wanted_bytes) {

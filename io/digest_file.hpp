@@ -1,8 +1,9 @@
 #pragma once
 /// Digests of the tensors of a file on disk, whatever its size: read once, in order, a block at a time.
 ///
-/// Owns one block of memory while it runs. Blocks its thread. An independent second way to the bytes: plain reads through
-/// the page cache, no engine, no arena. Failure: as reading, `changed_on_disk`, and `cancelled` when told to stop.
+/// Owns one block of memory while it runs. Blocks its thread. An independent second way to the bytes: plain reads
+/// through the page cache, no engine, no arena. Failure: as reading, `changed_on_disk`, and `cancelled` when told to
+/// stop.
 
 #include <cstdint>
 #include <functional>

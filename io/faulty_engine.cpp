@@ -30,7 +30,10 @@ class faulty_engine final : public read_engine {
 public:
   faulty_engine(std::unique_ptr<read_engine> inner, std::shared_ptr<corruptions> flips, fault_script script,
                 completion_callback on_complete)
-      : flips_(std::move(flips)), script_(std::move(script)), on_complete_(std::move(on_complete)), inner_(std::move(inner)) {}
+      : flips_(std::move(flips)),
+        script_(std::move(script)),
+        on_complete_(std::move(on_complete)),
+        inner_(std::move(inner)) {}
 
   void submit(const read_request& request) override {
     auto changed = request;
@@ -70,7 +73,8 @@ expected<std::unique_ptr<read_engine>> make_faulty_engine(const engine_options& 
   });
   if (!engine)
     return engine;
-  return std::make_unique<faulty_engine>(std::move(*engine), std::move(flips), std::move(script), std::move(on_complete));
+  return std::make_unique<faulty_engine>(std::move(*engine), std::move(flips), std::move(script),
+                                         std::move(on_complete));
 }
 
 }  // namespace longshore

@@ -17,14 +17,21 @@ std::vector<uint32_t> order_by_name(const std::vector<tensor_info>& tensors) {
 }  // namespace
 
 held_file::held_file(std::string path, std::shared_ptr<const safetensors_header> header, arena bytes)
-    : path_(std::move(path)), header_(std::move(header)), bytes_(std::move(bytes)), by_name_(order_by_name(header_->tensors)) {}
+    : path_(std::move(path)),
+      header_(std::move(header)),
+      bytes_(std::move(bytes)),
+      by_name_(order_by_name(header_->tensors)) {}
 
 held_file::held_file(std::string path, std::shared_ptr<const safetensors_header> header, mapping bytes)
-    : path_(std::move(path)), header_(std::move(header)), bytes_(std::move(bytes)), by_name_(order_by_name(header_->tensors)) {}
+    : path_(std::move(path)),
+      header_(std::move(header)),
+      bytes_(std::move(bytes)),
+      by_name_(order_by_name(header_->tensors)) {}
 
 const tensor_info* held_file::find(std::string_view name) const {
-  auto found = std::lower_bound(by_name_.begin(), by_name_.end(), name,
-                                [&](uint32_t index, std::string_view wanted) { return tensors()[index].name < wanted; });
+  auto found = std::lower_bound(by_name_.begin(), by_name_.end(), name, [&](uint32_t index, std::string_view wanted) {
+    return tensors()[index].name < wanted;
+  });
   if (found == by_name_.end() || tensors()[*found].name != name)
     return nullptr;
   return &tensors()[*found];

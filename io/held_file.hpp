@@ -1,8 +1,8 @@
 #pragma once
 /// One file of weights in memory: its tensors by name, and their bytes, where they lie in the file's own layout.
 ///
-/// Owns the bytes (an arena, or a mapping). Immutable once its load is done, and shared by pointer: whoever holds it may
-/// read it from any thread. Lookups cannot fail otherwise than by finding nothing.
+/// Owns the bytes (an arena, or a mapping). Immutable once its load is done, and shared by pointer: whoever holds it
+/// may read it from any thread. Lookups cannot fail otherwise than by finding nothing.
 
 #include <memory>
 #include <span>

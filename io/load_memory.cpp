@@ -26,9 +26,10 @@ std::vector<chunk> load_memory::plan(plan_options options) const {
   options.alignment_bytes = opened_.file.direct_alignment_bytes();
   options.direct_possible = opened_.file.direct_fd() >= 0;
   options.mapped = is_mapped();
-  return plan_reads(header().data_begin_bytes, opened_.file.size_bytes(), options, [fd](uint64_t offset, uint64_t length) {
-    return resident_bytes(fd, offset, length).value_or(0);  // a probe that fails only costs speed
-  });
+  return plan_reads(header().data_begin_bytes, opened_.file.size_bytes(), options,
+                    [fd](uint64_t offset, uint64_t length) {
+                      return resident_bytes(fd, offset, length).value_or(0);  // a probe that fails only costs speed
+                    });
 }
 
 std::shared_ptr<const held_file> load_memory::finish() {

@@ -1,8 +1,9 @@
 #pragma once
 /// Where a file's bytes go while it loads: the open file, and the arena or mapping that its chunks are read into.
 ///
-/// Owns all three. Shared by pointer with every read in flight, so that no read can outlive its memory. Thread rule: the
-/// bytes of a chunk belong to its read until that answered; the rest is immutable. Failure: as arena, mapping and probe.
+/// Owns all three. Shared by pointer with every read in flight, so that no read can outlive its memory. Thread rule:
+/// the bytes of a chunk belong to its read until that answered; the rest is immutable. Failure: as arena, mapping and
+/// probe.
 
 #include <memory>
 #include <variant>

@@ -34,7 +34,8 @@ public:
   int fd() const { return fd_; }
   int direct_fd() const { return direct_fd_; }
 
-  /// What O_DIRECT asks of offsets, lengths and addresses here (statx, STATX_DIOALIGN; 4096 where the kernel is silent).
+  /// What O_DIRECT asks of offsets, lengths and addresses here (statx, STATX_DIOALIGN; 4096 where the kernel is
+  /// silent).
   uint64_t direct_alignment_bytes() const { return direct_alignment_bytes_; }
 
   /// Fills `destination` from `offset_bytes`, or fails: an early end of the file is `bad_format` and names the offset.

@@ -20,7 +20,9 @@ expected<void> add_file(model_source& source, const std::string& path, const sou
   const auto file = model_file::open(path);  // also refuses folders and FIFOs before anything waits for them
   if (!file)
     return unexpected(file.error());
-  source.files.push_back({.path = path, .identity = file->identity(), .hold = choose_hold(*file, options),
+  source.files.push_back({.path = path,
+                          .identity = file->identity(),
+                          .hold = choose_hold(*file, options),
                           .any_hold = options.hold == hold_choice::automatic});
   return {};
 }
@@ -39,7 +41,8 @@ expected<model_source> find_shards(const std::string& path, const source_options
     return unexpected(index.error());
   model_source source;
   source.index_path = path;
-  source.layout_tag = "index " + std::to_string(file->identity().inode) + " " + std::to_string(file->identity().ctime_ns);
+  source.layout_tag =
+      "index " + std::to_string(file->identity().inode) + " " + std::to_string(file->identity().ctime_ns);
   const auto folder = std::filesystem::path(path).parent_path();
   for (const auto& name : index->files)
     if (auto added = add_file(source, (folder / name).string(), options); !added)
@@ -60,8 +63,9 @@ expected<model_source> find_source(const std::vector<std::string>& paths, source
   model_source source;
   for (const auto& path : paths) {
     if (is_shard_index(path))
-      return unexpected(error{
-          .code = errc::bad_argument, .what = "a shard index is a whole model and goes with no other file", .path = path});
+      return unexpected(error{.code = errc::bad_argument,
+                              .what = "a shard index is a whole model and goes with no other file",
+                              .path = path});
     if (auto added = add_file(source, path, options); !added)
       return unexpected(added.error());
   }

@@ -2,8 +2,8 @@
 /// From what a person names (files, or a shard index) to what a load needs: each file with its identity and how to hold
 /// it.
 ///
-/// Owns nothing. Blocks on the file system, so it runs on the caller's thread and not in an actor. Failure: `not_found`,
-/// `io_failed`, `unsupported` (no regular file), and what a shard index can be wrong about.
+/// Owns nothing. Blocks on the file system, so it runs on the caller's thread and not in an actor. Failure:
+/// `not_found`, `io_failed`, `unsupported` (no regular file), and what a shard index can be wrong about.
 
 #include <memory>
 #include <optional>

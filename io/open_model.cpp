@@ -10,7 +10,8 @@ expected<safetensors_header> read_header(const model_file& file) {
   const auto prefix_bytes = std::min<uint64_t>(prefix.size(), file.size_bytes());
   if (auto read = file.read_at(std::span{prefix}.first(prefix_bytes), 0); !read)
     return tl::unexpected(read.error());
-  const auto length = header_length(std::span<const std::byte>{prefix}.first(prefix_bytes), file.size_bytes(), file.path());
+  const auto length =
+      header_length(std::span<const std::byte>{prefix}.first(prefix_bytes), file.size_bytes(), file.path());
   if (!length)
     return tl::unexpected(length.error());
   std::string json(*length, '\0');

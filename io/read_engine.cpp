@@ -15,14 +15,18 @@ namespace longshore {
 
 std::string_view name(engine_kind kind) {
   switch (kind) {
-    case engine_kind::automatic: return "auto";
-    case engine_kind::io_uring: return "io_uring";
-    case engine_kind::threads: return "threads";
+    case engine_kind::automatic:
+      return "auto";
+    case engine_kind::io_uring:
+      return "io_uring";
+    case engine_kind::threads:
+      return "threads";
   }
   return "unknown";
 }
 
-expected<std::unique_ptr<read_engine>> make_read_engine(const engine_options& options, completion_callback on_complete) {
+expected<std::unique_ptr<read_engine>> make_read_engine(const engine_options& options,
+                                                        completion_callback on_complete) {
   if (options.kind != engine_kind::threads) {
     auto engine = make_uring_engine(options.depth, on_complete);
     if (engine || options.kind == engine_kind::io_uring)

@@ -20,18 +20,24 @@ read_path choose(const plan_options& options, bool resident) {
 
 std::string_view name(read_path path) {
   switch (path) {
-    case read_path::direct: return "direct";
-    case read_path::buffered: return "buffered";
-    case read_path::populate: return "populate";
+    case read_path::direct:
+      return "direct";
+    case read_path::buffered:
+      return "buffered";
+    case read_path::populate:
+      return "populate";
   }
   return "unknown";
 }
 
 std::string_view name(page_cache_mode mode) {
   switch (mode) {
-    case page_cache_mode::automatic: return "auto";
-    case page_cache_mode::direct: return "direct";
-    case page_cache_mode::buffered: return "buffered";
+    case page_cache_mode::automatic:
+      return "auto";
+    case page_cache_mode::direct:
+      return "direct";
+    case page_cache_mode::buffered:
+      return "buffered";
   }
   return "unknown";
 }

@@ -18,8 +18,8 @@ enum class read_path : uint8_t {
   populate,  ///< mapped: the page cache is the memory; its pages are brought in and entered in the page table
 };
 
-/// Which read paths a load may take. Automatic: direct for what is not cached, since a copy would cost CPU; buffered for
-/// what is, since the disk would be slower than the copy (3 to 4 times, measured).
+/// Which read paths a load may take. Automatic: direct for what is not cached, since a copy would cost CPU; buffered
+/// for what is, since the disk would be slower than the copy (3 to 4 times, measured).
 enum class page_cache_mode : uint8_t { automatic, direct, buffered };
 
 std::string_view name(read_path path);
@@ -39,9 +39,9 @@ struct plan_options {
   uint64_t alignment_bytes = 4096;  ///< of the range's begin; a power of two
   page_cache_mode mode = page_cache_mode::automatic;
   bool direct_possible = true;
-  bool mapped = false;           ///< populate a mapping instead of reading into an arena
-  bool leave_in_cache = false;   ///< cold chunks are read buffered too, so that the next reader finds them
-  double resident_share = 0.5;   ///< a chunk of which more is cached is read buffered
+  bool mapped = false;          ///< populate a mapping instead of reading into an arena
+  bool leave_in_cache = false;  ///< cold chunks are read buffered too, so that the next reader finds them
+  double resident_share = 0.5;  ///< a chunk of which more is cached is read buffered
 };
 
 /// Bytes of a range that the page cache holds.

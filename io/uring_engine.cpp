@@ -14,8 +14,8 @@
 namespace longshore {
 namespace {
 
-constexpr uint64_t wake_tag = ~uint64_t{0};    // the eventfd became readable
-constexpr uint64_t quiet_tag = wake_tag - 1;   // a read-ahead hint, whose result does not matter
+constexpr uint64_t wake_tag = ~uint64_t{0};   // the eventfd became readable
+constexpr uint64_t quiet_tag = wake_tag - 1;  // a read-ahead hint, whose result does not matter
 
 class uring_engine final : public read_engine {
 public:

@@ -3,8 +3,8 @@
 ///
 /// The registry's orders are the actions of cache/registry.hpp themselves (`grant_bytes`, `refuse_bytes`, `promote`,
 /// `cancel_load`, `drop_file`). A holder that starts answers `file_opened`, then waits for its grant; after it come
-/// `file_ready` or `file_failed`. After `refuse_bytes`, `cancel_load` or `drop_file` it answers `file_dropped`, once its
-/// memory is really free, and ends.
+/// `file_ready` or `file_failed`. After `refuse_bytes`, `cancel_load` or `drop_file` it answers `file_dropped`, once
+/// its memory is really free, and ends.
 
 #include <cstdint>
 #include <memory>
@@ -61,12 +61,18 @@ enum class load_stage : uint8_t { opening, waiting_for_memory, reading, checking
 /// What a load does or waits for, in words for a person.
 constexpr const char* name(load_stage stage) {
   switch (stage) {
-    case load_stage::opening: return "header";
-    case load_stage::waiting_for_memory: return "memory";
-    case load_stage::reading: return "disk";
-    case load_stage::checking: return "check";
-    case load_stage::ready: return "ready";
-    case load_stage::failed: return "failed";
+    case load_stage::opening:
+      return "header";
+    case load_stage::waiting_for_memory:
+      return "memory";
+    case load_stage::reading:
+      return "disk";
+    case load_stage::checking:
+      return "check";
+    case load_stage::ready:
+      return "ready";
+    case load_stage::failed:
+      return "failed";
   }
   return "unknown";
 }

@@ -186,7 +186,8 @@ expected<void> bench_run::measure() {
 }
 
 void bench_run::print() const {
-  constexpr std::array order{disk_limit, cold_owned, cold_warm_memory, copy_limit, hot_owned, memory_limit_line, fault_limit, hot_mapped};
+  constexpr std::array order{disk_limit, cold_owned,        cold_warm_memory, copy_limit,
+                             hot_owned,  memory_limit_line, fault_limit,      hot_mapped};
   json rows = json::array();
   table t{{"what", "seconds", "least", "most", "GB/s", "of its limit"}};
   for (const auto* line : order) {
@@ -195,13 +196,20 @@ void bench_run::print() const {
     const auto ratio = limit == limit_of.end() ? 0.0 : s.median() / results_.at(limit->second).median();
     t.add({line, fixed(s.median(), 3), fixed(s.least(), 3), fixed(s.most(), 3), human_rate(bytes_, s.median()),
            ratio > 0 ? fixed(ratio, 2) + "x" : "-"});
-    rows.push_back({{"what", line}, {"seconds", s.median()}, {"seconds_each", s.seconds}, {"limit_ratio", ratio > 0 ? json(ratio) : json(nullptr)}});
+    rows.push_back({{"what", line},
+                    {"seconds", s.median()},
+                    {"seconds_each", s.seconds},
+                    {"limit_ratio", ratio > 0 ? json(ratio) : json(nullptr)}});
   }
   if (arguments_.json)
-    return print_json({{"file", path_}, {"bytes", bytes_}, {"rounds", arguments_.rounds}, {"lines", rows}, {"cache_hit_seconds", hits_.median()}});
-  std::printf("%s, %s, medians of %u rounds\n\n%s\ncache hit, caller to lease: %s microseconds (median of %zu)\n", path_.c_str(),
-              human_bytes(bytes_).c_str(), arguments_.rounds, t.text().c_str(), fixed(hits_.median() * 1e6, 1).c_str(),
-              hits_.seconds.size());
+    return print_json({{"file", path_},
+                       {"bytes", bytes_},
+                       {"rounds", arguments_.rounds},
+                       {"lines", rows},
+                       {"cache_hit_seconds", hits_.median()}});
+  std::printf("%s, %s, medians of %u rounds\n\n%s\ncache hit, caller to lease: %s microseconds (median of %zu)\n",
+              path_.c_str(), human_bytes(bytes_).c_str(), arguments_.rounds, t.text().c_str(),
+              fixed(hits_.median() * 1e6, 1).c_str(), hits_.seconds.size());
 }
 
 /// A file to measure with, removed again whatever happens.
@@ -253,7 +261,8 @@ int run_bench(const bench_arguments& arguments, context& ctx) {
 void add_bench_command(CLI::App& app, context& ctx) {
   auto arguments = std::make_shared<bench_arguments>();
   auto* command = app.add_subcommand("bench", "Measure this machine's limits and how near a load comes to them");
-  command->add_option("FILE", arguments->file, "the file to measure with (default: one of 2.1 GB, written and removed)");
+  command->add_option("FILE", arguments->file,
+                      "the file to measure with (default: one of 2.1 GB, written and removed)");
   command->add_option("--dir", arguments->folder, "where to write that file: the disk to measure");
   command->add_option("--rounds", arguments->rounds, "how often each is measured; medians are shown")
       ->check(CLI::Range(1U, 1000U));

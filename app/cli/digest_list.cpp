@@ -15,8 +15,10 @@ expected<std::map<std::string, std::string>> digests_in(const json& object, cons
                                                         const std::string& pointer) {
   std::map<std::string, std::string> digests;
   if (!object.is_object())
-    return unexpected(
-        error{.code = errc::bad_format, .what = "expected an object of tensor names and digests", .path = path, .where = pointer});
+    return unexpected(error{.code = errc::bad_format,
+                            .what = "expected an object of tensor names and digests",
+                            .path = path,
+                            .where = pointer});
   for (const auto& [tensor, digest] : object.items()) {
     if (!digest.is_string())
       return unexpected(error{.code = errc::bad_format,
@@ -38,7 +40,8 @@ expected<digest_list> digest_list::read(const std::string& path) {
   text << in.rdbuf();
   const auto document = json::parse(text.str(), nullptr, false);
   if (document.is_discarded())
-    return unexpected(error{.code = errc::bad_format, .what = "the list of digests is not JSON; write it anew with --write", .path = path});
+    return unexpected(error{
+        .code = errc::bad_format, .what = "the list of digests is not JSON; write it anew with --write", .path = path});
   digest_list list;
   list.path_ = path;
   if (!document.is_object() || !document.contains("files")) {
@@ -50,7 +53,8 @@ expected<digest_list> digest_list::read(const std::string& path) {
     return list;
   }
   if (!document["files"].is_object())
-    return unexpected(error{.code = errc::bad_format, .what = "expected an object of files", .path = path, .where = "/files"});
+    return unexpected(
+        error{.code = errc::bad_format, .what = "expected an object of files", .path = path, .where = "/files"});
   for (const auto& [file, tensors] : document["files"].items()) {
     auto digests = digests_in(tensors, path, "/files/" + file);
     if (!digests)

@@ -118,7 +118,8 @@ std::string shape_text(const std::vector<uint64_t>& shape) {
 std::string tensor_table(const std::vector<const tensor_info*>& tensors) {
   table t{{"tensor", "dtype", "shape", "bytes"}};
   for (const auto* tensor : tensors)
-    t.add({tensor->name, std::string{name(tensor->type)}, shape_text(tensor->shape), human_bytes(tensor->size_bytes())});
+    t.add(
+        {tensor->name, std::string{name(tensor->type)}, shape_text(tensor->shape), human_bytes(tensor->size_bytes())});
   return t.text();
 }
 
@@ -127,8 +128,8 @@ void print_for_people(const inspect_arguments& arguments, const std::vector<insp
   uint64_t bytes = 0;
   for (const auto* tensor : tensors)
     bytes += tensor->size_bytes();
-  std::printf("%s: %zu tensors, %s in %zu file%s\n\n", arguments.path.c_str(), tensors.size(), human_bytes(bytes).c_str(),
-              files.size(), files.size() == 1 ? "" : "s");
+  std::printf("%s: %zu tensors, %s in %zu file%s\n\n", arguments.path.c_str(), tensors.size(),
+              human_bytes(bytes).c_str(), files.size(), files.size() == 1 ? "" : "s");
   table types{{"dtype", "tensors", "bytes"}};
   for (const auto& [type, sum] : sums_by_dtype(tensors))
     types.add({type, std::to_string(sum.tensors), human_bytes(sum.bytes)});
@@ -160,7 +161,8 @@ int run_inspect(const inspect_arguments& arguments) {
 
 void add_inspect_command(CLI::App& app, context& ctx) {
   auto arguments = std::make_shared<inspect_arguments>();
-  auto* command = app.add_subcommand("inspect", "Show the tensors of a file or a shard index, without reading their data");
+  auto* command =
+      app.add_subcommand("inspect", "Show the tensors of a file or a shard index, without reading their data");
   command->add_option("FILE", arguments->path, "a .safetensors file, or a .safetensors.index.json")->required();
   command->add_option("--largest", arguments->largest, "how many of the largest tensors to show");
   command->add_flag("--all", arguments->all, "show every tensor");

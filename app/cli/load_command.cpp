@@ -144,7 +144,8 @@ json report_of(const load_arguments& arguments, const load_result& result, std::
 void print_report(const load_arguments& arguments, const json& report) {
   if (arguments.runtime.json)
     return print_json(report);
-  table t{{"seconds", "bytes", "tensors", "GB/s", "hold", "engine", "direct", "buffered", "mapped", "CPU s", "peak memory"}};
+  table t{{"seconds", "bytes", "tensors", "GB/s", "hold", "engine", "direct", "buffered", "mapped", "CPU s",
+           "peak memory"}};
   const auto bytes = [&](const char* field) { return human_bytes(report[field].get<uint64_t>()); };
   t.add({fixed(report["seconds"], 3), bytes("bytes"), std::to_string(report["tensors"].get<uint64_t>()),
          fixed(report["gb_per_s"], 2), report["hold"], report["engine"], bytes("direct_bytes"), bytes("buffered_bytes"),
@@ -187,7 +188,8 @@ int run_load(const load_arguments& arguments, context& ctx) {
 void add_load_command(CLI::App& app, context& ctx) {
   auto arguments = std::make_shared<load_arguments>();
   auto* command = app.add_subcommand("load", "Load files into memory and report how fast that went");
-  command->add_option("FILE", arguments->files, ".safetensors files or .safetensors.index.json, each a model")->required();
+  command->add_option("FILE", arguments->files, ".safetensors files or .safetensors.index.json, each a model")
+      ->required();
   command->add_option("--repeat", arguments->repeat, "load so many times; seconds are the median")
       ->check(CLI::Range(1U, 100000U));
   command->add_flag("--digest", arguments->digest, "XXH3-128 of every tensor as it is in memory");

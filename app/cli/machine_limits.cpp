@@ -86,7 +86,10 @@ expected<double> time_disk_direct(const std::string& path, std::span<std::byte> 
   }
   reads.drain();
   if (reads.first_error < 0)
-    return unexpected(error{.code = errc::io_failed, .what = "cannot read the file", .path = path, .os_error = static_cast<int>(-reads.first_error)});
+    return unexpected(error{.code = errc::io_failed,
+                            .what = "cannot read the file",
+                            .path = path,
+                            .os_error = static_cast<int>(-reads.first_error)});
   return seconds_since(begin_ns);
 }
 
@@ -140,7 +143,8 @@ expected<void> bring_into_page_cache(const std::string& path) {
     return unexpected(file.error());
   std::vector<std::byte> block(block_bytes);
   for (uint64_t offset = 0; offset < file->size_bytes(); offset += block_bytes)
-    if (auto read = file->read_at(std::span{block}.first(std::min(block_bytes, file->size_bytes() - offset)), offset); !read)
+    if (auto read = file->read_at(std::span{block}.first(std::min(block_bytes, file->size_bytes() - offset)), offset);
+        !read)
       return read;
   return {};
 }

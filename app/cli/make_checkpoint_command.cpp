@@ -32,8 +32,8 @@ int run_make(const make_arguments& arguments, context& ctx) {
     options.float_type = dtype_from_name(arguments.type);
   progress_lines lines;
   options.progress = [&](uint64_t done_bytes, uint64_t total_bytes) {
-    lines.draw({bar(static_cast<double>(done_bytes) / static_cast<double>(total_bytes)) + " " + human_bytes(done_bytes) + " of " +
-                human_bytes(total_bytes)});
+    lines.draw({bar(static_cast<double>(done_bytes) / static_cast<double>(total_bytes)) + " " +
+                human_bytes(done_bytes) + " of " + human_bytes(total_bytes)});
     return !ctx.interrupted->requested();
   };
   const auto model = find_layout(arguments.layout);

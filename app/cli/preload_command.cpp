@@ -53,9 +53,10 @@ std::string default_path(const std::string& name) {
 
 expected<preload_config> read_config(const std::string& path) {
   if (!std::filesystem::is_regular_file(path))
-    return unexpected(error{.code = errc::not_found,
-                            .what = "there is no such configuration; name one, or run this where preload_config.json is",
-                            .path = path});
+    return unexpected(
+        error{.code = errc::not_found,
+              .what = "there is no such configuration; name one, or run this where preload_config.json is",
+              .path = path});
   std::ifstream in{path, std::ios::binary};
   std::stringstream text;
   text << in.rdbuf();
@@ -69,8 +70,8 @@ expected<void> write_demo_models(const std::string& folder, context& ctx) {
   print_note("there is no folder \"" + folder + "\"; writing small demo models of real layouts there (about 0.6 GB)");
   progress_lines lines;
   const auto made = demo_models(folder, [&](uint64_t done_bytes, uint64_t total_bytes) {
-    lines.draw({bar(static_cast<double>(done_bytes) / static_cast<double>(total_bytes)) + " " + human_bytes(done_bytes) + " of " +
-                human_bytes(total_bytes) + "  writing demo models"});
+    lines.draw({bar(static_cast<double>(done_bytes) / static_cast<double>(total_bytes)) + " " +
+                human_bytes(done_bytes) + " of " + human_bytes(total_bytes) + "  writing demo models"});
     return !ctx.interrupted->requested();
   });
   if (!made)
@@ -138,7 +139,8 @@ expected<void> check_file(const held_file& held, context& ctx) {
   const auto file = model_file::open(held.path());
   if (!file)
     return unexpected(file.error());
-  const auto on_disk = digest_file(*file, held.header(), {.progress = [&](uint64_t) { return !ctx.interrupted->requested(); }});
+  const auto on_disk =
+      digest_file(*file, held.header(), {.progress = [&](uint64_t) { return !ctx.interrupted->requested(); }});
   if (!on_disk)
     return unexpected(on_disk.error());
   for (size_t i = 0; i < on_disk->size(); ++i) {
@@ -193,7 +195,10 @@ entry_sums sums_of(const leased_model& model) {
 double seconds_of(const preloaded_entry& entry) { return static_cast<double>(entry.outcome.took_ns) / 1e9; }
 
 json row_of(const preloaded_entry& entry) {
-  json row{{"key", entry.entry.key}, {"kind", name(entry.entry.kind)}, {"pointer", entry.entry.pointer}, {"files", entry.entry.files}};
+  json row{{"key", entry.entry.key},
+           {"kind", name(entry.entry.kind)},
+           {"pointer", entry.entry.pointer},
+           {"files", entry.entry.files}};
   if (const auto* model = entry.model()) {
     const auto sums = sums_of(*model);
     row.update({{"tensors", sums.tensors},
@@ -216,11 +221,15 @@ void print_table(const std::vector<preloaded_entry>& entries) {
   for (const auto& entry : entries) {
     if (const auto* model = entry.model()) {
       const auto sums = sums_of(*model);
-      t.add({entry.entry.key, std::string{name(entry.entry.kind)}, std::to_string(sums.tensors), human_bytes(sums.bytes),
-             fixed(seconds_of(entry), 3), human_rate(sums.bytes, seconds_of(entry)), sums.path(),
-             !entry.digest_ok ? "-" : *entry.digest_ok ? "ok" : "WRONG"});
+      t.add({entry.entry.key, std::string{name(entry.entry.kind)}, std::to_string(sums.tensors),
+             human_bytes(sums.bytes), fixed(seconds_of(entry), 3), human_rate(sums.bytes, seconds_of(entry)),
+             sums.path(),
+             !entry.digest_ok   ? "-"
+             : *entry.digest_ok ? "ok"
+                                : "WRONG"});
     } else {
-      t.add({entry.entry.key, std::string{name(entry.entry.kind)}, "-", "-", "-", "-", std::string{name(entry.failure->code)}, "-"});
+      t.add({entry.entry.key, std::string{name(entry.entry.kind)}, "-", "-", "-", "-",
+             std::string{name(entry.failure->code)}, "-"});
     }
   }
   std::fputs(t.text().c_str(), stdout);
@@ -231,7 +240,9 @@ int report(const preload_arguments& arguments, const std::vector<preloaded_entry
     json models = json::array();
     for (const auto& entry : entries)
       models.push_back(row_of(entry));
-    print_json({{"models", std::move(models)}, {"engine", loader.engine_name()}, {"host_limit_bytes", loader.host_limit_bytes()}});
+    print_json({{"models", std::move(models)},
+                {"engine", loader.engine_name()},
+                {"host_limit_bytes", loader.host_limit_bytes()}});
   } else {
     print_table(entries);
   }
@@ -292,12 +303,14 @@ int run_preload(preload_arguments arguments, context& ctx) {
 
 void add_preload_command(CLI::App& app, context& ctx) {
   auto arguments = std::make_shared<preload_arguments>();
-  auto* command = app.add_subcommand("preload", "Load the models of a configuration into the cache, and check every byte");
+  auto* command =
+      app.add_subcommand("preload", "Load the models of a configuration into the cache, and check every byte");
   command->add_option("CONFIG", arguments->config, "the configuration (default: preload_config.json)");
   command
-      ->add_option("--models", arguments->models,
-                   "a folder with checkpoints/, text_encoders/ or clip/, diffusion_models/ or unet/, vae/; may be given "
-                   "several times (default: models)")
+      ->add_option(
+          "--models", arguments->models,
+          "a folder with checkpoints/, text_encoders/ or clip/, diffusion_models/ or unet/, vae/; may be given "
+          "several times (default: models)")
       ->allow_extra_args(false)  // what follows is CONFIG
       ->take_all();
   command->add_flag("--no-verify", arguments->no_verify, "do not compare what was loaded with a second reading");

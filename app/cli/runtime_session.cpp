@@ -36,10 +36,12 @@ void runtime_arguments::add_to(CLI::App& command, hold_choice default_hold) {
   command.add_flag("--leave-in-cache", options.holder.leave_in_cache,
                    "leave what was read in the page cache for other programs (costs time and CPU)");
   command
-      .add_option("--host-limit", options.host_limit_bytes,
-                  "most memory to hold weights in, such as 8GiB (default: most of what this machine or container allows)")
+      .add_option(
+          "--host-limit", options.host_limit_bytes,
+          "most memory to hold weights in, such as 8GiB (default: most of what this machine or container allows)")
       ->transform(CLI::AsSizeValue(false));
-  command.add_option("--trace", options.trace_path, "write every message, read and wait to this file, for ui.perfetto.dev");
+  command.add_option("--trace", options.trace_path,
+                     "write every message, read and wait to this file, for ui.perfetto.dev");
   command.add_flag("--json", json, "one JSON object on stdout");
 }
 
@@ -52,6 +54,9 @@ expected<std::unique_ptr<runtime_session>> runtime_session::start(const runtime_
   if (!started)
     return tl::unexpected(started.error());
   session->runtime_ = std::move(*started);
+  if (arguments.options.engine.kind == engine_kind::automatic &&
+      session->runtime_->engine_name() == name(engine_kind::threads))
+    print_note("this system refuses io_uring; reading with threads instead");
   ctx.interrupted->on_request([r = session->runtime_.get()] { r->cancel_all(); });
   return session;
 }

@@ -17,7 +17,8 @@ bool has_colour() { return std::getenv("NO_COLOR") == nullptr && ::isatty(STDERR
 
 void print_line(std::string_view colour, std::string_view label, std::string_view text) {
   const auto paint = has_colour();
-  const std::string head = paint ? "\x1b[" + std::string(colour) + "m" + std::string(label) + "\x1b[0m" : std::string(label);
+  const std::string head =
+      paint ? "\x1b[" + std::string(colour) + "m" + std::string(label) + "\x1b[0m" : std::string(label);
   const auto line = "longshore: " + head + std::string(text) + "\n";
   std::fputs(line.c_str(), stderr);
 }
@@ -70,9 +71,7 @@ std::string table::text() const {
   return text;
 }
 
-void print_json(const json& value) {
-  std::puts(value.dump(2, ' ', false, json::error_handler_t::replace).c_str());
-}
+void print_json(const json& value) { std::puts(value.dump(2, ' ', false, json::error_handler_t::replace).c_str()); }
 
 void print_error(const error& e) { print_line("31", "error: ", to_text(e)); }
 void print_note(std::string_view text) { print_line("0", "", text); }

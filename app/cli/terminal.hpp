@@ -1,8 +1,8 @@
 #pragma once
 /// How the program talks to a person: tables and JSON on stdout, notes and progress on stderr.
 ///
-/// Owns nothing but the progress lines it has drawn. Progress is drawn on a terminal only, colours only without NO_COLOR.
-/// Thread rule: `progress_lines` from one thread at a time; the rest from any.
+/// Owns nothing but the progress lines it has drawn. Progress is drawn on a terminal only, colours only without
+/// NO_COLOR. Thread rule: `progress_lines` from one thread at a time; the rest from any.
 
 #include <cstdint>
 #include <string>

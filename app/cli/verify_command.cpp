@@ -42,7 +42,9 @@ expected<std::vector<file_source>> files_of(const std::vector<std::string>& path
 }
 
 verified_file digest_one(const file_source& source, context& ctx, progress_lines& lines) {
-  verified_file result{.path = source.path, .digests = {.file = source.path.substr(source.path.rfind('/') + 1), .tensors = {}}, .failure = {}};
+  verified_file result{.path = source.path,
+                       .digests = {.file = source.path.substr(source.path.rfind('/') + 1), .tensors = {}},
+                       .failure = {}};
   const auto begin_ns = trace_now_ns();
   const auto opened = open_model(source);
   if (!opened) {
@@ -52,8 +54,9 @@ verified_file digest_one(const file_source& source, context& ctx, progress_lines
   result.bytes = opened->file.size_bytes();
   const auto progress = [&](uint64_t done_bytes) {
     const auto seconds = static_cast<double>(trace_now_ns() - begin_ns) / 1e9;
-    lines.draw({bar(static_cast<double>(done_bytes) / static_cast<double>(result.bytes)) + " " + human_bytes(done_bytes) + " of " +
-                human_bytes(result.bytes) + "  " + human_rate(done_bytes, seconds) + " GB/s  " + result.digests.file});
+    lines.draw({bar(static_cast<double>(done_bytes) / static_cast<double>(result.bytes)) + " " +
+                human_bytes(done_bytes) + " of " + human_bytes(result.bytes) + "  " + human_rate(done_bytes, seconds) +
+                " GB/s  " + result.digests.file});
     return !ctx.interrupted->requested();
   };
   auto digests = digest_file(opened->file, *opened->header, {.progress = progress});
@@ -71,7 +74,11 @@ verified_file digest_one(const file_source& source, context& ctx, progress_lines
 json report_of(const std::vector<verified_file>& files) {
   json report{{"ok", true}, {"files", json::array()}};
   for (const auto& file : files) {
-    json row{{"path", file.path}, {"bytes", file.bytes}, {"tensors", file.digests.tensors.size()}, {"seconds", file.seconds}, {"ok", !file.failure}};
+    json row{{"path", file.path},
+             {"bytes", file.bytes},
+             {"tensors", file.digests.tensors.size()},
+             {"seconds", file.seconds},
+             {"ok", !file.failure}};
     if (file.failure) {
       report["ok"] = false;
       row["error"] = to_json(*file.failure);

@@ -18,12 +18,12 @@
 #include <utility>
 #include <vector>
 
+#include <gtest/gtest.h>
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
 #include <caf/event_based_actor.hpp>
 #include <caf/scheduler/test_coordinator.hpp>
 #include <caf/send.hpp>
-#include <gtest/gtest.h>
 
 #include "actors/cache_registry.hpp"
 #include "actors/disk_reader.hpp"
@@ -84,6 +84,7 @@ public:
   }
 
   ~actor_world() {
+    after_each_event = [] {};
     for (const auto& actor : {registry, reader, listener})
       caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
     last_by_name_.clear();

@@ -30,8 +30,8 @@ protected:
   static constexpr size_t fewest_events = 20;
 };
 
-INSTANTIATE_TEST_SUITE_P(holds, cancel, testing::Values(hold_choice::owned, hold_choice::mapped), [](const auto& info) {
-  return info.param == hold_choice::owned ? std::string{"owned"} : std::string{"mapped"};
+INSTANTIATE_TEST_SUITE_P(holds, cancel, testing::Values(hold_choice::owned, hold_choice::mapped), [](const auto& hold) {
+  return hold.param == hold_choice::owned ? std::string{"owned"} : std::string{"mapped"};
 });
 
 TEST_P(cancel, by_a_stop_frees_everything_at_every_step) {

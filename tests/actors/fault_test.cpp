@@ -41,8 +41,9 @@ protected:
 };
 
 TEST_F(faults, what_passes_gives_exact_bytes_at_every_chunk) {
-  const std::vector<fault> passing{short_read{1}, short_read{4096}, short_read{chunk_bytes - 1}, failing_read{EINTR},
-                                   failing_read{EAGAIN}, failing_read{EBUSY}, failing_read{ENOMEM}};
+  const std::vector<fault> passing{short_read{1},       short_read{4096},     short_read{chunk_bytes - 1},
+                                   failing_read{EINTR}, failing_read{EAGAIN}, failing_read{EBUSY},
+                                   failing_read{ENOMEM}};
   for (const auto& what : passing)
     for (uint64_t offset = 0; offset < fs::file_size(path); offset += chunk_bytes)
       for (int times : {1, 8}) {
@@ -88,7 +89,9 @@ TEST_F(faults, a_failed_load_leaves_the_key_free_for_the_next) {
 }
 
 TEST_F(faults, a_direct_read_that_is_refused_comes_through_the_page_cache) {
-  actor_world world{{.holder = {.credits = 6, .chunk_bytes = chunk_bytes, .page_cache = page_cache_mode::direct,
+  actor_world world{{.holder = {.credits = 6,
+                                .chunk_bytes = chunk_bytes,
+                                .page_cache = page_cache_mode::direct,
                                 .open_on_own_thread = false}}};
   world.disk.script = [](const read_request& asked, uint64_t) -> fault {
     return asked.path == read_path::direct ? fault{failing_read{EINVAL}} : fault{no_fault{}};
@@ -100,7 +103,9 @@ TEST_F(faults, a_direct_read_that_is_refused_comes_through_the_page_cache) {
 }
 
 TEST_F(faults, a_direct_load_gives_exact_bytes_also_at_the_uneven_end) {
-  actor_world world{{.holder = {.credits = 6, .chunk_bytes = chunk_bytes, .page_cache = page_cache_mode::direct,
+  actor_world world{{.holder = {.credits = 6,
+                                .chunk_bytes = chunk_bytes,
+                                .page_cache = page_cache_mode::direct,
                                 .open_on_own_thread = false}}};
   EXPECT_TRUE(files.holds_right_bytes(world.load(request)));
 }
@@ -194,7 +199,8 @@ TEST_F(faults, a_mapped_file_cut_short_while_it_loads_is_an_error) {
     fs::resize_file(path, 50'000);
     world.run();
     ASSERT_EQ(asked->answers.size(), 1U);
-    EXPECT_TRUE(complete || asked->answers.front().lease || asked->answers.front().reason.code == errc::changed_on_disk);
+    EXPECT_TRUE(complete || asked->answers.front().lease ||
+                asked->answers.front().reason.code == errc::changed_on_disk);
   }
 }
 

@@ -55,8 +55,8 @@ TEST(load_once, sixty_four_keys_of_one_file_are_one_load) {
   actor_world world{{.limit_bytes = arena_pool::granule_bytes}};
   std::vector<inquiry_ptr<model_answer>> asked;
   for (int i = 0; i < 64; ++i)
-    asked.push_back(
-        world.get(files.request("key " + std::to_string(i), {i % 2 == 0 ? path : files.path("other-name.safetensors")})));
+    asked.push_back(world.get(
+        files.request("key " + std::to_string(i), {i % 2 == 0 ? path : files.path("other-name.safetensors")})));
   world.run_shuffled(7);
   for (const auto& one : asked) {
     ASSERT_EQ(one->answers.size(), 1U);

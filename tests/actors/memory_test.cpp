@@ -61,7 +61,7 @@ TEST_F(memory, a_model_larger_than_the_limit_is_refused_at_once) {
   actor_world world{{.limit_bytes = one_arena}};
   const auto answer = world.load(files.request("big", {files.write("big", one_arena + 1, 1)}));
   EXPECT_EQ(answer.reason.code, errc::out_of_budget);
-  EXPECT_NE(answer.reason.what.find("2097152 more than the limit"), std::string::npos) << answer.reason.what;
+  EXPECT_NE(answer.reason.what.find("2097152 bytes more than the limit"), std::string::npos) << answer.reason.what;
   EXPECT_EQ(answer.reason.path, files.path("big"));
   EXPECT_EQ(world.pool->mapped_bytes(), 0U);
 }

@@ -24,10 +24,10 @@ STANDARD = r"[a-z_]+"
 SYSTEM = r"(sys|linux|asm|netinet|arpa|sanitizer)/.+|[a-z_]+\.h"
 ARROWS = {
     "cache": ({"cache"}, rf"{STANDARD}|tl/expected\.hpp"),
-    "io": ({"io", "cache"}, rf"{STANDARD}|{SYSTEM}|(tl|nlohmann|spdlog|protozero)/.+"),
-    "gpu": ({"gpu", "io", "cache"}, rf"{STANDARD}|{SYSTEM}|(tl|spdlog)/.+"),
+    "io": ({"io", "cache"}, rf"{STANDARD}|{SYSTEM}|(tl|nlohmann|protozero)/.+"),
+    "gpu": ({"gpu", "io", "cache"}, rf"{STANDARD}|{SYSTEM}|tl/.+"),
     "messages": ({"messages", "cache", "io"}, rf"{STANDARD}|(tl|caf)/.+"),
-    "actors": ({"actors", "messages", "gpu", "io", "cache"}, rf"{STANDARD}|{SYSTEM}|(tl|caf|spdlog)/.+"),
+    "actors": ({"actors", "messages", "gpu", "io", "cache"}, rf"{STANDARD}|{SYSTEM}|(tl|caf)/.+"),
     "app": (set(ROOMS), r".+"),
 }
 

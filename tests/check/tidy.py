@@ -2,7 +2,8 @@
 """clang-tidy on every source of the rooms: tidy.py BUILD_FOLDER, a folder with a clang compile_commands.json.
 
 Ends with `N passed, N failed`, a count of sources. A source that passed is not read again before something it is made
-of changes: its preprocessed text with comments (where NOLINT stands), the rules, or the way it is compiled.
+of changes: its preprocessed text with comments (where NOLINT stands), the rules, or the way it is compiled. What passed
+is kept beside the compiler's cache (XDG_CACHE_HOME, else ~/.cache), so that another clone profits too.
 """
 import hashlib
 import json
@@ -17,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("messages", "cache", "io", "gpu", "actors", "app")
 TIDY = "clang-tidy-19"
+PASSED = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "longshore/tidy")
 
 
 def compiler_arguments(entry):
@@ -38,13 +40,13 @@ def fingerprint(entry):
     if text.returncode:
         return None
     parts = (" ".join(command).encode(), (ROOT / ".clang-tidy").read_bytes(), text.stdout)
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+    return hashlib.sha256(b"\0".join(parts).replace(bytes(ROOT), b".")).hexdigest()
 
 
 def check(entry, build):
     """The complaints about one source, or nothing."""
     mark = fingerprint(entry)
-    passed = build / "passed" / str(mark)
+    passed = PASSED / str(mark)
     if mark and passed.exists():
         return None
     rooms = "|".join(ROOMS)
@@ -58,16 +60,16 @@ def check(entry, build):
 
 
 def main(build):
-    (build / "passed").mkdir(parents=True, exist_ok=True)
+    PASSED.mkdir(parents=True, exist_ok=True)
     entries = json.loads((build / "compile_commands.json").read_text())
     folders = tuple(f"{ROOT}/{room}/" for room in ROOMS)
     sources = [entry for entry in entries if entry["file"].startswith(folders)]
+    failed = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        complaints = list(pool.map(lambda entry: check(entry, build), sources))
-    for entry, complaint in zip(sources, complaints):
-        if complaint:
-            print(f"FAILED {entry['file']}\n{complaint}")
-    failed = sum(complaint is not None for complaint in complaints)
+        for entry, complaint in zip(sources, pool.map(lambda entry: check(entry, build), sources)):
+            if complaint is not None:
+                failed += 1
+                print(f"FAILED {entry['file']}\n{complaint}", flush=True)
     print(f"{len(sources) - failed} passed, {failed} failed")
     return 1 if failed or not sources else 0
 

@@ -57,7 +57,7 @@ protected:
   std::string config_of(const std::vector<std::string>& names) {
     json vaes = json::array();
     for (const auto& name : names)
-      vaes.push_back({{"name", name}, {"cache_key", name}, {"enabled", true}});
+      vaes.push_back({{"vae_name", name}, {"cache_key", name}, {"enabled", true}});
     write_file(folder / "config.json", json{{"version", "1.0"}, {"models", {{"vaes", vaes}}}}.dump());
     return folder / "config.json";
   }

@@ -194,7 +194,7 @@ RC_GTEST_PROP(arena, no_history_exceeds_the_limit, ()) {
   const auto warm = *rc::gen::inRange<uint64_t>(0, 12) * granule;
   const auto pool = arena_pool::make(limit, warm);
   std::vector<arena> held;
-  uint64_t in_use = 0;
+  uint64_t in_use = 0, peak = 0;
   for (const auto step : *rc::gen::container<std::vector<uint8_t>>(rc::gen::arbitrary<uint8_t>())) {
     if (step % 3 != 0) {
       const auto bytes = (step / 3 % 8) * granule + step;
@@ -211,8 +211,12 @@ RC_GTEST_PROP(arena, no_history_exceeds_the_limit, ()) {
     }
     RC_ASSERT(pool->mapped_bytes() <= limit);
     RC_ASSERT(pool->mapped_bytes() - pool->idle_bytes() == in_use);
-    RC_ASSERT(arena_bytes_by_the_kernel() == pool->mapped_bytes());
+    if (pool->mapped_bytes() > peak) {  // the kernel is slow to ask, so at each new height and at the end
+      peak = pool->mapped_bytes();
+      RC_ASSERT(arena_bytes_by_the_kernel() == peak);
+    }
   }
+  RC_ASSERT(arena_bytes_by_the_kernel() == pool->mapped_bytes());
 }
 
 TEST(arena, threads_share_a_pool) {

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "io/model_file.hpp"
 #include "tests/io/test_files.hpp"
 
@@ -71,6 +73,8 @@ TEST_F(model_source_of, a_cold_file_is_owned_and_a_hot_one_mapped_unless_told_ot
   write_file(a, made_model({{"fresh", 100'000}}));
   EXPECT_EQ(held(hold_choice::automatic), hold_mode::mapped);
   EXPECT_EQ(held(hold_choice::owned), hold_mode::owned);
+  EXPECT_TRUE(find_source({a})->files.at(0).any_hold);
+  EXPECT_FALSE(find_source({a}, {.hold = hold_choice::owned})->files.at(0).any_hold);
   EXPECT_EQ(find_source({a}, {.hot_share = 1.0})->files.at(0).hold, hold_mode::owned);
 }
 

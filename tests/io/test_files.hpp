@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <span>
@@ -54,6 +55,11 @@ inline byte_vector made_bytes(size_t count, uint64_t seed) {
     bytes[i] = static_cast<std::byte>((x ^ (x >> 31)) >> (i % 8 * 8));
   }
   return bytes;
+}
+
+/// std::equal, but as fast as memory under the sanitizers too.
+inline bool same_bytes(std::span<const std::byte> a, std::span<const std::byte> b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
 }
 
 inline void write_file(const std::string& path, std::span<const std::byte> bytes) {
