@@ -40,6 +40,10 @@ struct holder_state {
 
 using holder_actor = traced_actor<holder_state>;
 
+struct opener_state {
+  static constexpr const char* name = "file_opener";
+};
+
 void report_progress(holder_actor* self, load_stage stage) {
   const auto& state = self->state;
   if (state.services.listener)
@@ -219,14 +223,14 @@ void partner_gone(holder_actor* self, const caf::down_msg& down) {
     return;
   }
   if (self->state.held)
-    return;  // the load is over: what is in memory needs no reader
+    return;                   // the load is over: what is in memory needs no reader
   self->state.in_flight = 0;  // none of them will be answered; their memory lives in the messages
   fail(self,
        {.code = errc::stopped, .what = "the disk reader ended before the load did", .path = self->state.source.path});
 }
 
 void open_in_background(holder_actor* self) {
-  auto opener = [source = self->state.source, holder = caf::actor{self}](caf::event_based_actor* opener_self) {
+  auto opener = [source = self->state.source, holder = caf::actor{self}](traced_actor<opener_state>* opener_self) {
     auto opened_now = open_model(source);
     auto result = opened_now ? open_result{std::make_shared<opened_file>(std::move(*opened_now))}
                              : open_result{nullptr, opened_now.error()};

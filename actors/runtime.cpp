@@ -5,13 +5,13 @@
 
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
-#include <caf/event_based_actor.hpp>
-#include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>
 
 #include "actors/cache_registry.hpp"
+#include "actors/calling_thread.hpp"
 #include "actors/disk_reader.hpp"
 #include "actors/preloader.hpp"
+#include "actors/traced_actor.hpp"
 #include "actors/tracer.hpp"
 #include "io/memory_limit.hpp"
 #include "messages/trace.hpp"
@@ -27,6 +27,10 @@ struct system_config : caf::actor_system_config {
     set("scheduler.max-throughput", size_t{50});
     set("scheduler.max-threads", size_t{std::clamp(std::thread::hardware_concurrency(), 2U, 4U)});
   }
+};
+
+struct listener_state {
+  static constexpr const char* name = "listener";
 };
 
 /// Beyond the deadlines that the actors keep themselves: only an actor that is gone makes a caller wait so long.
@@ -66,7 +70,7 @@ struct runtime::parts {
 template <class Answer, class Message>
 expected<Answer> runtime::parts::ask(const caf::actor& whom, std::chrono::milliseconds timeout,
                                      const Message& message) {
-  caf::scoped_actor self{system};
+  const calling_thread self{system};
   expected<Answer> result = tl::unexpected(error{});
   self->request(whom, timeout, message)
       .receive([&](const Answer& answer) { result = answer; },
@@ -90,7 +94,7 @@ expected<void> as_result(const expected<cache_answer>& answer) {
 void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_ptr<completion_callback> on_complete) {
   engine_name = engine->name();
   if (options.on_progress)
-    listener = system.spawn([tell = options.on_progress](caf::event_based_actor*) -> caf::behavior {
+    listener = system.spawn([tell = options.on_progress](traced_actor<listener_state>*) -> caf::behavior {
       return {[=](const load_progress& progress) { tell(progress); }};
     });
   auto shared = std::make_shared<std::unique_ptr<read_engine>>(std::move(engine));

@@ -24,7 +24,7 @@ std::string short_name(const std::type_info& type) {
 trace_name_id message_name(const caf::type_erased_tuple& content) {
   thread_local std::unordered_map<const void*, trace_name_id>
       known;  // by type, so that the lock is taken once for each
-  const auto [number, type] = content.size() == 0 ? caf::rtti_pair{0, nullptr} : content.type(0);
+  const auto [number, type] = content.empty() ? caf::rtti_pair{0, nullptr} : content.type(0);
   const void* key = type != nullptr ? static_cast<const void*>(type) : reinterpret_cast<const void*>(uintptr_t{number});
   auto [found, is_new] = known.try_emplace(key, trace_name_id{0});
   if (is_new) {

@@ -86,7 +86,14 @@ public:
     if (tracer_rings::enabled() && !message->mid.is_stream_message())
       message.reset(new stamped_message(std::move(message)));
     mark_release(message.get());
+    mark_release(&mailbox_mark_);
     Base::enqueue(std::move(message), unit);
+  }
+
+  /// What an ending actor never read goes here.
+  bool cleanup(caf::error&& reason, caf::execution_unit* unit) override {
+    mark_acquire(&mailbox_mark_);
+    return Base::cleanup(std::move(reason), unit);
   }
 
   caf::invoke_message_result consume(caf::mailbox_element& message) override {
@@ -126,6 +133,8 @@ private:
     void* actor;
     ~release_at_end() { mark_release(actor); }
   };
+
+  char mailbox_mark_ = 0;  // only its address counts
 };
 
 /// An actor with a state of type `State`, which gives it its name.

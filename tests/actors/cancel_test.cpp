@@ -70,6 +70,19 @@ TEST_P(cancel, by_the_death_of_the_only_client_frees_everything_at_every_step) {
   EXPECT_GT(steps, fewest_events);
 }
 
+TEST_P(cancel, by_the_death_of_client_or_holder_takes_back_what_the_disk_did_not_begin) {
+  for (const bool client_dies : {true, false}) {
+    actor_world world;
+    const auto asked = world.get(request);
+    world.run_messages();
+    world.kill(client_dies ? asked->asker : world.last_named("model_holder"));
+    world.run();
+    EXPECT_EQ(world.disk.turns.size(), 3U) << "only the reads under way";
+    EXPECT_TRUE(world.list().entries.empty());
+    EXPECT_EQ(world.used_bytes(), 0U);
+  }
+}
+
 TEST_P(cancel, by_one_of_two_clients_leaves_the_load_to_the_other) {
   at_every_step([&](size_t n) {
     actor_world world;
