@@ -75,7 +75,8 @@ private:
   uint64_t outer_bytes_;
 };
 
-template <class Base>
+/// Without `Spans` there are only the marks for ThreadSanitizer.
+template <class Base, bool Spans = true>
 class traced : public Base {
 public:
   using Base::Base;
@@ -83,17 +84,10 @@ public:
   using Base::enqueue;
 
   void enqueue(caf::mailbox_element_ptr message, caf::execution_unit* unit) override {
-    if (tracer_rings::enabled() && !message->mid.is_stream_message())
+    if (Spans && tracer_rings::enabled() && !message->mid.is_stream_message())
       message.reset(new stamped_message(std::move(message)));
     mark_release(message.get());
-    mark_release(&mailbox_mark_);
     Base::enqueue(std::move(message), unit);
-  }
-
-  /// What an ending actor never read goes here.
-  bool cleanup(caf::error&& reason, caf::execution_unit* unit) override {
-    mark_acquire(&mailbox_mark_);
-    return Base::cleanup(std::move(reason), unit);
   }
 
   caf::invoke_message_result consume(caf::mailbox_element& message) override {
@@ -133,12 +127,14 @@ private:
     void* actor;
     ~release_at_end() { mark_release(actor); }
   };
-
-  char mailbox_mark_ = 0;  // only its address counts
 };
 
 /// An actor with a state of type `State`, which gives it its name.
 template <class State>
 using traced_actor = caf::stateful_actor<State, traced<caf::event_based_actor>>;
+
+/// The same, and leaves no spans.
+template <class State>
+using untraced_actor = caf::stateful_actor<State, traced<caf::event_based_actor, false>>;
 
 }  // namespace longshore

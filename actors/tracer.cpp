@@ -1,9 +1,8 @@
 #include "actors/tracer.hpp"
 
 #include <caf/actor_system.hpp>
-#include <caf/event_based_actor.hpp>
-#include <caf/stateful_actor.hpp>
 
+#include "actors/traced_actor.hpp"
 #include "io/trace_ring.hpp"
 #include "messages/trace.hpp"
 
@@ -18,7 +17,7 @@ struct tracer_state {
 };
 
 /// The one actor that is not traced: it would trace itself for ever.
-using tracer_actor = caf::stateful_actor<tracer_state>;
+using tracer_actor = untraced_actor<tracer_state>;
 
 void drain(tracer_actor* self) {
   auto& state = self->state;

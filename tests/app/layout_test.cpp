@@ -9,7 +9,7 @@ TEST(layout, those_of_the_repository_have_their_published_sizes) {
   for (const auto* name : {"sd15-tiny", "clip_l", "sd15", "sdxl"}) {
     const auto model = named_layout(name);
     ASSERT_TRUE(model) << to_text(model.error());
-    const auto document = json::parse(read_all(std::string(LONGSHORE_LAYOUT_DIR) + "/" + name + ".json"));
+    const auto document = json::parse(read_all(std::string(LONGSHORE_SOURCE_DIR) + "/app/layouts/" + name + ".json"));
     EXPECT_EQ(model->size_bytes(), document["data_bytes"]) << name;
     EXPECT_EQ(model->tensors.size(), document["tensors"].size()) << name;
   }
