@@ -136,8 +136,8 @@ void run(registry_actor* self, const actions& todo) {
 caf::response_promise get(registry_actor* self, const get_model& request) {
   auto& state = self->state;
   const auto ticket = state.next_ticket++;
-  auto promise = self->make_response_promise();
   auto client = caf::actor_cast<caf::actor_addr>(self->current_sender());
+  auto promise = self->make_response_promise();  // takes the sender out of the message
   state.waiting.emplace(ticket, waiting_client{.promise = promise,
                                                .client = client,
                                                .index = request.source.index,

@@ -72,6 +72,7 @@ TEST_P(cancel, by_the_death_of_the_only_client_frees_everything_at_every_step) {
 
 TEST_P(cancel, by_the_death_of_client_or_holder_takes_back_what_the_disk_did_not_begin) {
   for (const bool client_dies : {true, false}) {
+    SCOPED_TRACE(client_dies ? "client" : "holder");
     actor_world world;
     const auto asked = world.get(request);
     world.run_messages();

@@ -15,6 +15,9 @@ void* operator new(size_t bytes) {
       return memory;
   throw std::bad_alloc{};
 }
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  return bytes < refused_from_bytes ? std::malloc(bytes) : nullptr;
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
