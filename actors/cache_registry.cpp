@@ -18,6 +18,7 @@ namespace {
 struct holding {
   caf::actor holder;
   std::shared_ptr<const held_file> held;
+  std::shared_ptr<const device_file> on_device;
   load_report report;
 };
 
@@ -27,7 +28,14 @@ struct waiting_client {
   std::shared_ptr<const shard_index> index;
   std::string index_path;
   std::string key;
+  bool watched = false;  // its client counts in `clients`
   bool timed_out = false;
+};
+
+/// Whether the shards of a generation hold what their index promises. All who wait for one load ask in a row.
+struct shard_check {
+  uint64_t generation = 0;
+  expected<void> verdict;
 };
 
 struct registry_state {
@@ -38,7 +46,9 @@ struct registry_state {
   std::unordered_map<file_id, holding> files;
   std::unordered_map<ticket_id, waiting_client> waiting;
   std::vector<caf::response_promise> stopping;
-  std::unordered_map<std::string, uint64_t> checked;  // generations of sharded models that are whole, by key
+  std::unordered_map<caf::actor_addr, size_t> clients;  // monitored: how many of their tickets wait
+  shard_check last_check;
+  std::vector<std::string> broken;  // keys whose shards disagree; they go once all orders at hand are carried out
   ticket_id next_ticket = 1;
   uint64_t traced_bytes = 0;
 };
@@ -55,51 +65,80 @@ error unfinished(const waiting_client& waiting) {
 void carry_out(registry_actor* self, const start_load& order) {
   auto holder = spawn_model_holder(self, order, self->state.services);
   self->monitor(holder);
-  self->state.files.emplace(order.file, holding{.holder = std::move(holder), .held = nullptr, .report = {}});
+  self->state.files.emplace(order.file,
+                            holding{.holder = std::move(holder), .held = nullptr, .on_device = nullptr, .report = {}});
 }
 
 template <class Order>
 void carry_out(registry_actor* self, const Order& order) {
   auto& holding = self->state.files.at(order.file);
+  holding.on_device.reset();
   holding.held.reset();  // grant and promote come before there is anything; after the others nobody may use it
   self->send(holding.holder, order);
 }
 
-/// A sharded model is one only if its files hold exactly the tensors that the index promises. Looked at once for each
-/// generation of a key.
+/// A sharded model is one only if its files hold exactly the tensors that the index promises. A hit was looked at when
+/// it was loaded.
 expected<void> check_parts(registry_state& state, const waiting_client& waiting, const leased_model& model) {
-  if (!waiting.index || std::exchange(state.checked[model.key], model.generation) == model.generation)
-    return {};
+  auto& [generation, verdict] = state.last_check;
+  if (!waiting.index || generation == model.generation)
+    return waiting.index ? verdict : expected<void>{};
   std::vector<std::vector<std::string_view>> names;
-  for (const auto& file : model.files) {
+  const auto add_names = [&](const std::vector<tensor_info>& tensors) {
     auto& of_file = names.emplace_back();
-    of_file.reserve(file->tensors().size());
-    for (const auto& tensor : file->tensors())
+    of_file.reserve(tensors.size());
+    for (const auto& tensor : tensors)
       of_file.push_back(tensor.name);
+  };
+  for (const auto& file : model.files)
+    add_names(file->tensors());
+  for (const auto& file : model.device_files)
+    add_names(file->tensors());
+  generation = model.generation;
+  verdict = check_shards(*waiting.index, waiting.index_path, names);
+  return verdict;
+}
+
+/// Whoever dies while it waits gives up. The monitor goes with the last ticket, or long-lived clients would collect
+/// them.
+void watch(registry_actor* self, waiting_client& waiting) {
+  waiting.watched = bool{waiting.client};
+  if (waiting.watched && ++self->state.clients[waiting.client] == 1)
+    self->monitor(waiting.client);
+}
+
+waiting_client stop_waiting(registry_actor* self, ticket_id ticket) {
+  auto waiting = std::move(self->state.waiting.extract(ticket).mapped());
+  if (waiting.watched && --self->state.clients.at(waiting.client) == 0) {
+    self->demonitor(waiting.client);
+    self->state.clients.erase(waiting.client);
   }
-  return check_shards(*waiting.index, waiting.index_path, names);
+  return waiting;
 }
 
 void carry_out(registry_actor* self, const complete& done) {
   auto& state = self->state;
-  auto waiting = std::move(state.waiting.extract(done.ticket).mapped());
-  leased_model model{.key = done.key, .kind = done.kind, .generation = done.generation, .files = {}, .reports = {}};
+  auto waiting = stop_waiting(self, done.ticket);
+  leased_model model{.key = done.key, .kind = done.kind, .generation = done.generation};
   for (auto file : done.files) {
-    model.files.push_back(state.files.at(file).held);
-    model.reports.push_back(state.files.at(file).report);
+    const auto& [holder, held, on_device, report] = state.files.at(file);
+    if (held)
+      model.files.push_back(held);
+    if (on_device)
+      model.device_files.push_back(on_device);
+    model.reports.push_back(report);
   }
-  const auto whole = check_parts(state, waiting, model);
+  const auto whole = done.hit ? expected<void>{} : check_parts(state, waiting, model);
   auto lease = std::make_shared<const model_lease>(std::move(model), done.lease,
                                                    caf::actor_cast<caf::weak_actor_ptr>(caf::actor{self}));
   if (whole)
     return waiting.promise.deliver(model_answer{.lease = std::move(lease), .hit = done.hit});
-  state.checked.erase(done.key);
-  caf::anon_send(self, remove_model{done.key});  // nobody wants the answer to this
+  state.broken.push_back(done.key);
   waiting.promise.deliver(model_answer{.lease = nullptr, .hit = false, .reason = whole.error()});
 }
 
 void carry_out(registry_actor* self, const fail& failure) {
-  auto waiting = std::move(self->state.waiting.extract(failure.ticket).mapped());
+  auto waiting = stop_waiting(self, failure.ticket);
   waiting.promise.deliver(
       model_answer{.lease = nullptr, .hit = false, .reason = waiting.timed_out ? unfinished(waiting) : failure.reason});
 }
@@ -108,12 +147,7 @@ void trace_used_bytes(registry_state& state) {
   if (!tracer_rings::enabled() || state.traced_bytes == state.rule->used_bytes())
     return;
   state.traced_bytes = state.rule->used_bytes();
-  trace_record record;
-  record.kind = trace_kind::counter;
-  record.start_ns = trace_now_ns();
-  record.value = state.traced_bytes;
-  record.name = tracer_rings::process().names().intern("host bytes");
-  tracer_rings::process().put(record);
+  trace_counter("host bytes", state.traced_bytes);
 }
 
 /// A stop is over when all that is left is leased.
@@ -129,6 +163,9 @@ void answer_stop_if_over(registry_actor* self) {
 void run(registry_actor* self, const actions& todo) {
   for (const auto& one : todo)
     std::visit([self](const auto& order) { carry_out(self, order); }, one);
+  for (const auto& key : std::exchange(self->state.broken, {}))
+    if (const auto removed = self->state.rule->remove(key))  // not there any more: another waiter's turn came first
+      run(self, *removed);
   trace_used_bytes(self->state);
   answer_stop_if_over(self);
 }
@@ -151,10 +188,9 @@ caf::response_promise get(registry_actor* self, const get_model& request) {
                              .layout_tag = request.source.layout_tag,
                              .keep = request.keep,
                              .urgent = request.urgent}));
-  if (state.waiting.contains(ticket)) {  // not for hits: those are over
+  if (auto waits = state.waiting.find(ticket); waits != state.waiting.end()) {  // not for hits: those are over
     self->delayed_send(self, request.deadline, ticket_deadline{ticket});
-    if (client)
-      self->monitor(client);
+    watch(self, waits->second);
   }
   return promise;
 }
@@ -176,6 +212,7 @@ void ready(registry_actor* self, const file_ready& file) {
   auto found = self->state.files.find(file.file);
   assert(found != self->state.files.end());
   found->second.held = file.held;
+  found->second.on_device = file.on_device;
   found->second.report = file.report;
   run(self, self->state.rule->file_ready(file.file));
 }

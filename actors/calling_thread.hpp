@@ -4,6 +4,8 @@
 /// Owns the actor behind it, which ends with this. One thread: the one that made it. Like `caf::scoped_actor`, but its
 /// mailbox carries the marks of actors/traced_actor.hpp, so that ThreadSanitizer knows which thread waits for which.
 
+#include <thread>
+
 #include <caf/actor_system.hpp>
 #include <caf/blocking_actor.hpp>
 #include <caf/make_actor.hpp>
@@ -27,14 +29,24 @@ class calling_thread {
     }
 
     void await_data() override {
+      yield_until_data();
       caf::blocking_actor::await_data();
       mark_acquire(this);
     }
 
     bool await_data(timeout_type timeout) override {
+      yield_until_data();
       const bool came = caf::blocking_actor::await_data(timeout);
       mark_acquire(this);
       return came;
+    }
+
+  private:
+    /// What the cache has comes within microseconds; a thread that fell asleep meanwhile needs longer to wake, most of
+    /// all on a virtual machine. Bounded: whoever waits for a disk shall sleep.
+    void yield_until_data() {
+      for (int i = 0; i < 100 && mailbox().empty(); ++i)
+        std::this_thread::yield();
     }
   };
 

@@ -1,5 +1,6 @@
 #pragma once
 /// The actor that holds one file of weights: opens it, has its chunks read, keeps its bytes, and frees them when told.
+/// Those of a file that is held on the device pass through slots: borrowed, read into, uploaded, and so given back.
 ///
 /// Owns the bytes while it lives; the registry alone gives it orders, see messages/load.hpp for who says what when.
 /// Limits: at most `credits` chunks with the reader. Blocking work (opening, parsing) runs on a thread of its own.
@@ -13,6 +14,7 @@
 #include <caf/fwd.hpp>
 
 #include "cache/registry_types.hpp"
+#include "gpu/device.hpp"
 #include "io/arena.hpp"
 #include "io/read_plan.hpp"
 
@@ -29,9 +31,11 @@ struct holder_options {
 /// What all holders of a runtime share.
 struct holder_services {
   caf::actor reader;
-  caf::actor listener;  ///< gets `load_progress`; may be null
+  caf::actor listener{};  ///< gets `load_progress`; may be null
   std::shared_ptr<arena_pool> pool;
-  holder_options options;
+  holder_options options{};
+  std::shared_ptr<device> target{};  ///< null: there is no device, and no file is held there
+  caf::actor stager{}, uploader{};   ///< of the device
 };
 
 caf::actor spawn_model_holder(caf::local_actor* registry, const start_load& order, const holder_services& services);

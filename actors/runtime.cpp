@@ -5,12 +5,16 @@
 
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
+#include <caf/after.hpp>
 #include <caf/send.hpp>
 
 #include "actors/cache_registry.hpp"
 #include "actors/calling_thread.hpp"
 #include "actors/disk_reader.hpp"
+#include "actors/gpu_uploader.hpp"
+#include "actors/pin_arbiter.hpp"
 #include "actors/preloader.hpp"
+#include "actors/stream_stager.hpp"
 #include "actors/traced_actor.hpp"
 #include "actors/tracer.hpp"
 #include "io/memory_limit.hpp"
@@ -37,8 +41,8 @@ struct listener_state {
 constexpr auto answer_slack = std::chrono::seconds{20};
 constexpr auto quick_timeout = std::chrono::seconds{30};
 
-error no_answer(const caf::error& lost) {
-  return {.code = errc::stopped, .what = "the runtime gave no answer: " + to_string(lost)};
+error no_answer(const std::string& why) {
+  return {.code = errc::stopped, .what = "the runtime gave no answer: " + why};
 }
 
 expected<uint64_t> effective_host_limit(const runtime_options& options) {
@@ -50,18 +54,37 @@ expected<uint64_t> effective_host_limit(const runtime_options& options) {
   return default_host_limit_bytes(*limit);
 }
 
+/// What models may take of the device: what is free now, less the scratch memory of uploads. 0 without a device.
+expected<uint64_t> usable_device_bytes(const runtime_options& options, uint64_t host_limit_bytes) {
+  if (!options.target)
+    return 0;
+  const auto slot_bytes = arena_pool::rounded(options.holder.chunk_bytes);
+  if (options.staging_bytes < slot_bytes || options.staging_bytes >= host_limit_bytes)
+    return unexpected(error{.code = errc::bad_argument,
+                            .what = "staging memory must have room for a slot of " + std::to_string(slot_bytes) +
+                                    " bytes and be less than the host limit of " + std::to_string(host_limit_bytes)});
+  const auto memory = options.target->memory();
+  if (!memory)
+    return unexpected(memory.error());
+  return memory->free_bytes - std::min(memory->free_bytes, options.holder.chunk_bytes);
+}
+
 }  // namespace
 
 struct runtime::parts {
   runtime_options options;
   uint64_t host_limit_bytes = 0;
+  uint64_t device_limit_bytes = 0;
   std::string engine_name;
   std::shared_ptr<arena_pool> pool;
+  std::shared_ptr<arena_pool> staging_pool;
   system_config config;
   caf::actor_system system{config};
   caf::actor listener, tracer, reader, registry, preloader;
+  caf::actor arbiter, stager, uploader;  // null without a device
   bool stopped = false;
 
+  void spawn_for_device();
   void spawn_all(std::unique_ptr<read_engine> engine, std::shared_ptr<completion_callback> on_complete);
   template <class Answer, class Message>
   expected<Answer> ask(const caf::actor& whom, std::chrono::milliseconds timeout, const Message& message);
@@ -71,10 +94,14 @@ template <class Answer, class Message>
 expected<Answer> runtime::parts::ask(const caf::actor& whom, std::chrono::milliseconds timeout,
                                      const Message& message) {
   const calling_thread self{system};
+  // The wait has the deadline, not the request: that would wake the thread of CAF's clock for every call.
+  const auto asked = self->request(whom, caf::infinite, message);
   expected<Answer> result = tl::unexpected(error{});
-  self->request(whom, timeout, message)
-      .receive([&](const Answer& answer) { result = answer; },
-               [&](const caf::error& lost) { result = unexpected(no_answer(lost)); });
+  caf::blocking_actor::accept_one_cond one;
+  self->varargs_receive(
+      one, asked.id(), [&](const Answer& answer) { result = answer; },
+      [&](const caf::error& lost) { result = unexpected(no_answer(to_string(lost))); },
+      caf::after(timeout) >> [&] { result = unexpected(no_answer("nothing came before the deadline")); });
   return result;
 }
 
@@ -90,6 +117,18 @@ expected<void> as_result(const expected<cache_answer>& answer) {
 
 }  // namespace
 
+/// Chunks on their way to the device: a part of the host limit of their own, page-locked as far as the pin budget goes.
+void runtime::parts::spawn_for_device() {
+  const auto staging_bytes = options.staging_bytes;
+  arbiter = spawn_pin_arbiter(
+      system, {.host_limit_bytes = staging_bytes,
+               .pin_limit_bytes = std::min(options.pin_budget_bytes.value_or(staging_bytes), staging_bytes)});
+  stager = spawn_stream_stager(
+      system, options.target, staging_pool, arbiter,
+      {.slot_bytes = arena_pool::rounded(options.holder.chunk_bytes), .staging_limit_bytes = staging_bytes});
+  uploader = spawn_gpu_uploader(system, options.target, {.scratch_bytes = options.holder.chunk_bytes});
+}
+
 /// The engine was made before its reader exists, so its completions go where `on_complete` will point.
 void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_ptr<completion_callback> on_complete) {
   engine_name = engine->name();
@@ -102,9 +141,20 @@ void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_
     *on_complete = std::move(callback);
     return std::move(*shared);
   });
-  const holder_services services{.reader = reader, .listener = listener, .pool = pool, .options = options.holder};
+  if (options.target)
+    spawn_for_device();
+  const holder_services services{.reader = reader,
+                                 .listener = listener,
+                                 .pool = pool,
+                                 .options = options.holder,
+                                 .target = options.target,
+                                 .stager = stager,
+                                 .uploader = uploader};
   registry = spawn_cache_registry(
-      system, {.limits = {.host_limit_bytes = host_limit_bytes}, .memory_timeout = options.memory_timeout}, services);
+      system,
+      {.limits = {.host_limit_bytes = pool->limit_bytes(), .device_limit_bytes = device_limit_bytes},
+       .memory_timeout = options.memory_timeout},
+      services);
   preloader = spawn_preloader(system, registry);
 }
 
@@ -117,6 +167,9 @@ expected<std::unique_ptr<runtime>> runtime::start(runtime_options options) {
   auto engine = make_read_engine(options.engine, [on_complete](const read_completion& c) { (*on_complete)(c); });
   if (!engine)
     return tl::unexpected(engine.error());
+  const auto device_bytes = usable_device_bytes(options, *limit);
+  if (!device_bytes)
+    return tl::unexpected(device_bytes.error());
   auto& rings = tracer_rings::process();
   std::shared_ptr<perfetto_writer> writer;
   if (!options.trace_path.empty()) {
@@ -129,7 +182,11 @@ expected<std::unique_ptr<runtime>> runtime::start(runtime_options options) {
   auto p = std::make_unique<parts>();
   p->options = std::move(options);
   p->host_limit_bytes = *limit;
-  p->pool = arena_pool::make(*limit, std::min(p->options.warm_bytes, *limit));
+  const auto staging_bytes = p->options.target ? p->options.staging_bytes : 0;
+  const auto models_bytes = *limit - staging_bytes;
+  p->pool = arena_pool::make(models_bytes, std::min(p->options.warm_bytes, models_bytes));
+  p->staging_pool = arena_pool::make(staging_bytes, 0);
+  p->device_limit_bytes = *device_bytes;
   if (writer)
     p->tracer = spawn_tracer(p->system, std::move(writer));
   p->spawn_all(std::move(*engine), std::move(on_complete));
@@ -187,10 +244,16 @@ expected<void> runtime::stop() {
     else if (result && finished->reason.code != errc{})
       result = unexpected(finished->reason);
   }
-  for (const auto& actor : {p.preloader, p.registry, p.reader, p.tracer, p.listener})
+  for (const auto& actor : {p.preloader, p.registry, p.reader, p.stager, p.uploader, p.arbiter, p.tracer, p.listener})
     if (actor)
       caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
   return result;
+}
+
+expected<staging_status> runtime::staging() {
+  if (!parts_->stager)
+    return staging_status{};
+  return parts_->ask<staging_status>(parts_->stager, quick_timeout, show_staging{});
 }
 
 std::string_view runtime::engine_name() const { return parts_->engine_name; }

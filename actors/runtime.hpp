@@ -8,6 +8,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "io/read_engine.hpp"
 #include "messages/cache.hpp"
 #include "messages/preload.hpp"
+#include "messages/slot.hpp"
 
 namespace longshore {
 
@@ -25,6 +27,10 @@ struct runtime_options {
   uint64_t warm_bytes = uint64_t{4} << 30;  ///< freed arenas kept for reuse; they count under the host limit
   engine_options engine{};
   holder_options holder{};
+  std::shared_ptr<device> target{};    ///< where files of hold `device` go; null: there is none
+  uint64_t staging_bytes = 256 << 20;  ///< most that chunks on their way to the device take; of the host limit
+  std::optional<uint64_t>
+      pin_budget_bytes{};  ///< most page-locked memory; none: as much as staging takes; 0: do without
   std::chrono::milliseconds memory_timeout = std::chrono::seconds{30};  ///< a load's wait for memory
   std::chrono::milliseconds stop_timeout = std::chrono::seconds{30};
   std::string trace_path{};                                 ///< empty: no trace
@@ -56,6 +62,9 @@ public:
   /// No new work, nothing in flight, everything unleased freed, the trace on disk. Fails when a deadline passed or the
   /// trace could not be written.
   expected<void> stop();
+
+  /// What staging for the device takes and took; nothing but zeros without a device.
+  expected<staging_status> staging();
 
   std::string_view engine_name() const;
   uint64_t host_limit_bytes() const;

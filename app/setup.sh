@@ -10,9 +10,6 @@ check_packages=(
   libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev clang-19 clang-tidy-19 clang-format-19
   libclang-rt-19-dev fuse3 libfuse3-dev python3-venv fio)
 
-# Lets a second clone on the same machine use the first one's compiler cache: paths below root do not count.
-export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
-
 say() { printf '%s\n' "$*" >&2; }
 
 # run_logged LOG WHAT COMMAND...: quiet while it works; on a terminal, ninja's step counter shows.

@@ -20,19 +20,26 @@ struct file_identity {
   friend auto operator<=>(const file_identity&, const file_identity&) = default;
 };
 
-/// How the bytes of a file are held: read into memory of our own, or mapped from the page cache.
-enum class hold_mode : uint8_t { owned, mapped };
+/// How the bytes of a file are held: read into memory of our own, mapped from the page cache, or on the device alone.
+enum class hold_mode : uint8_t { owned, mapped, device };
+
+/// Which memory that is, and so whose limit it counts under.
+enum class tier : uint8_t { host, device };
+inline constexpr tier both_tiers[] = {tier::host, tier::device};
+
+constexpr tier tier_of(hold_mode hold) { return hold == hold_mode::device ? tier::device : tier::host; }
 
 /// One file and how to hold it. Compared without the path: hard links and symlinks lead to the same bytes.
 struct file_source {
   std::string path;
   file_identity identity{};
   hold_mode hold = hold_mode::owned;
-  bool any_hold = false;  ///< of a request: the hold is a preference, and a file held otherwise is as good
+  bool any_hold =
+      false;  ///< of a request: the hold is a preference, and a file held otherwise in the same tier is as good
 
   /// Whether a file that is held as `held` is what this asks for.
   bool is_satisfied_by(const file_source& held) const {
-    return identity == held.identity && (any_hold || hold == held.hold);
+    return identity == held.identity && (hold == held.hold || (any_hold && tier_of(hold) == tier_of(held.hold)));
   }
 
   friend bool operator==(const file_source& a, const file_source& b) {

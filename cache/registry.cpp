@@ -8,7 +8,10 @@
 namespace longshore {
 
 registry::registry(registry_limits limits)
-    : limits_(limits), ledger_(limits.host_limit_bytes), generations_(limits.max_tombstones) {}
+    : limits_(limits),
+      host_ledger_(limits.host_limit_bytes),
+      device_ledger_(limits.device_limit_bytes),
+      generations_(limits.max_tombstones) {}
 
 actions registry::get(const get_request& request) {
   assert(!tickets_.contains(request.ticket));
@@ -133,7 +136,7 @@ void registry::begin_load(const get_request& request, actions& out) {
 /// The newest holder of this source, or a new one. An override shares only with itself: files from `first_new` on.
 file_id registry::pick_file(const file_source& source, const get_request& request, file_id first_new, actions& out) {
   const auto oldest_allowed = request.mode == cache_mode::override_cache ? first_new : 0;
-  for (auto hold : {source.hold, source.hold == hold_mode::owned ? hold_mode::mapped : hold_mode::owned}) {
+  for (auto hold : {source.hold, hold_mode::owned, hold_mode::mapped}) {
     const auto held = usable_.find({.path = {}, .identity = source.identity, .hold = hold});
     if (held != usable_.end() && source.is_satisfied_by(held->first) && *held->second.rbegin() >= oldest_allowed)
       return *held->second.rbegin();
@@ -195,7 +198,7 @@ std::vector<entry_info> registry::list() const {
     auto& info = all.emplace_back(entry_info{key, e.kind, e.generation, 0, 0, e.leases, e.kept, e.files, e.last_use});
     for (auto file : std::set(e.files.begin(), e.files.end())) {
       info.size_bytes += files_.at(file).source.identity.size_bytes;
-      info.reserved_bytes += ledger_.held_bytes(file);
+      info.reserved_bytes += ledger_of(file).held_bytes(file);
     }
   }
   return all;

@@ -9,7 +9,8 @@
 /// in the making with the tickets that wait for it. A file that nothing uses any more is dropped, or its load
 /// cancelled.
 ///
-/// Limits: `registry_limits`; the bytes granted and not yet given back never exceed `host_limit_bytes`.
+/// Limits: `registry_limits`; the bytes granted and not yet given back never exceed `host_limit_bytes`
+/// and, of what is held on a device, `device_limit_bytes`. Each tier has its own queue for memory, and evicts its own.
 /// Holders: each of `refuse_bytes`, `cancel_load` and `drop_file` is a holder's last order, answered by `file_dropped`.
 /// From that order on the file is used by nothing, and its bytes count until the answer. A message from a holder that
 /// crossed such an order on its way is ignored; so is one from a holder that is already gone.
@@ -79,8 +80,8 @@ public:
   /// Moves each time the key is put, replaced, evicted or removed; also defined for a key that is absent.
   uint64_t generation(const std::string& key) const;
 
-  uint64_t used_bytes() const { return ledger_.used_bytes(); }
-  uint64_t limit_bytes() const { return ledger_.limit_bytes(); }
+  uint64_t used_bytes(tier where = tier::host) const { return ledger(where).used_bytes(); }
+  uint64_t limit_bytes(tier where = tier::host) const { return ledger(where).limit_bytes(); }
   size_t file_count() const { return files_.size(); }
   size_t pending_load_count() const { return loads_.size(); }
 
@@ -160,19 +161,24 @@ private:
   void start_dropping(file_id file);
 
   // Memory: registry_memory.cpp
+  byte_ledger& ledger(tier where) { return where == tier::host ? host_ledger_ : device_ledger_; }
+  const byte_ledger& ledger(tier where) const { return where == tier::host ? host_ledger_ : device_ledger_; }
+  tier tier_of_file(file_id file) const { return tier_of(files_.at(file).source.hold); }
+  byte_ledger& ledger_of(file_id file) { return ledger(tier_of_file(file)); }
+  const byte_ledger& ledger_of(file_id file) const { return ledger(tier_of_file(file)); }
   std::optional<error> too_large_together(const pending_load& load) const;
   void settle(actions& out);
-  bool make_room(actions& out);
-  std::vector<file_id> evictable_oldest_first() const;
+  bool make_room(tier where, actions& out);
+  std::vector<file_id> evictable_oldest_first(tier where) const;
   bool is_kept(const held_file& file) const;
   bool is_evictable(const held_file& file) const;
-  uint64_t kept_bytes() const;
+  uint64_t kept_bytes(tier where) const;
   void refuse(file_id file, errc code, const std::string& why, actions& out);
-  std::string holders_text(bool only_kept) const;
+  std::string holders_text(tier where, bool only_kept) const;
   std::string holder_name(const held_file& file) const;
 
   registry_limits limits_;
-  byte_ledger ledger_;
+  byte_ledger host_ledger_, device_ledger_;
   generations generations_;
   std::map<file_id, held_file> files_;
   std::map<file_source, std::set<file_id>> usable_;  // files that a new load may share: all but those being dropped

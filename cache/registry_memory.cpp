@@ -9,6 +9,8 @@ namespace {
 
 std::string bytes_text(uint64_t bytes) { return std::to_string(bytes) + " bytes"; }
 
+const char* memory_text(tier where) { return where == tier::host ? " of memory" : " of device memory"; }
+
 }  // namespace
 
 actions registry::file_opened(file_id file, uint64_t bytes) {
@@ -16,17 +18,19 @@ actions registry::file_opened(file_id file, uint64_t bytes) {
   auto* held = find_file(file);
   if (!held || held->state != file_state::opening)
     return out;
+  const auto where = tier_of_file(file);
+  auto& budget = ledger(where);
   if (bytes == 0) {
     held->state = file_state::reading;
     out.push_back(grant_bytes{file, 0});
-  } else if (bytes > ledger_.limit_bytes()) {
+  } else if (bytes > budget.limit_bytes()) {
     refuse(file, errc::out_of_budget,
-           "needs " + bytes_text(bytes) + " of memory, " + bytes_text(bytes - ledger_.limit_bytes()) +
-               " more than the limit of " + bytes_text(ledger_.limit_bytes()),
+           "needs " + bytes_text(bytes) + memory_text(where) + ", " + bytes_text(bytes - budget.limit_bytes()) +
+               " more than the limit of " + bytes_text(budget.limit_bytes()),
            out);
   } else {
     held->state = file_state::waiting_for_bytes;
-    ledger_.enqueue(file, bytes);
+    budget.enqueue(file, bytes);
     const auto loads = held->loads;
     for (auto id : loads)
       if (auto too_large = too_large_together(loads_.at(id)))
@@ -41,9 +45,11 @@ actions registry::reservation_deadline(file_id file) {
   auto* held = find_file(file);
   if (!held || held->state != file_state::waiting_for_bytes)
     return out;
+  const auto where = tier_of_file(file);
   refuse(file, errc::timed_out,
-         "waited too long for " + bytes_text(ledger_.wanted_bytes(file)) + " under the limit of " +
-             bytes_text(ledger_.limit_bytes()) + "; in the way: " + holders_text(false),
+         "waited too long for " + bytes_text(ledger(where).wanted_bytes(file)) + memory_text(where) +
+             " under the limit of " + bytes_text(ledger(where).limit_bytes()) +
+             "; in the way: " + holders_text(where, false),
          out);
   settle(out);
   return out;
@@ -51,52 +57,58 @@ actions registry::reservation_deadline(file_id file) {
 
 /// Files of one model that can never be in memory at the same time; found out as soon as their sizes are known.
 std::optional<error> registry::too_large_together(const pending_load& load) const {
-  uint64_t total = 0;
+  uint64_t total[std::size(both_tiers)] = {};
   for (auto file : std::set(load.files.begin(), load.files.end())) {
-    const auto bytes = ledger_.wanted_bytes(file);
-    if (bytes > ledger_.limit_bytes() - total)
+    const auto where = tier_of_file(file);
+    const auto limit_bytes = ledger(where).limit_bytes();
+    auto& sum = total[static_cast<size_t>(where)];
+    const auto bytes = ledger(where).wanted_bytes(file);
+    if (bytes > limit_bytes - sum)
       return error{errc::out_of_budget, "the files of '" + load.key + "' need " +
-                                            bytes_text(bytes - (ledger_.limit_bytes() - total)) +
-                                            " or more above the limit of " + bytes_text(ledger_.limit_bytes())};
-    total += bytes;
+                                            bytes_text(bytes - (limit_bytes - sum)) + " or more above the limit of " +
+                                            bytes_text(limit_bytes) + memory_text(where)};
+    sum += bytes;
   }
   return std::nullopt;
 }
 
-/// Serves the queue for memory as far as it can be served now. Every input ends here.
+/// Serves the queues for memory as far as they can be served now. Every input ends here.
 void registry::settle(actions& out) {
-  while (ledger_.next()) {
-    if (ledger_.next_fits()) {
-      const auto granted = ledger_.grant_next();
-      files_.at(granted.file).state = file_state::reading;
-      out.push_back(grant_bytes{granted.file, granted.bytes});
-    } else if (ledger_.shortfall_bytes() == 0 || !make_room(out)) {
-      return;
+  for (auto where : both_tiers)
+    while (ledger(where).next()) {
+      if (ledger(where).next_fits()) {
+        const auto granted = ledger(where).grant_next();
+        files_.at(granted.file).state = file_state::reading;
+        out.push_back(grant_bytes{granted.file, granted.bytes});
+      } else if (ledger(where).shortfall_bytes() == 0 || !make_room(where, out)) {
+        break;
+      }
     }
-  }
 }
 
 /// Evicts as many files as the head of the queue lacks, or refuses the head when what is kept alone leaves no room.
 /// False when it can only wait, for leases to come back or loads to end: evicting a part of the need would cost users
 /// their models and help nobody.
-bool registry::make_room(actions& out) {
-  const auto head = *ledger_.next();
-  if (const auto kept = kept_bytes(); head.bytes > ledger_.limit_bytes() - kept) {
+bool registry::make_room(tier where, actions& out) {
+  const auto& budget = ledger(where);
+  const auto head = *budget.next();
+  if (const auto kept = kept_bytes(where); head.bytes > budget.limit_bytes() - kept) {
     refuse(head.file, errc::out_of_budget,
-           "needs " + bytes_text(head.bytes) + " of memory, " +
-               bytes_text(head.bytes - (ledger_.limit_bytes() - kept)) + " more than " + bytes_text(kept) +
-               " of kept models leave of the limit of " + bytes_text(ledger_.limit_bytes()) + ": " + holders_text(true),
+           "needs " + bytes_text(head.bytes) + memory_text(where) + ", " +
+               bytes_text(head.bytes - (budget.limit_bytes() - kept)) + " more than " + bytes_text(kept) +
+               " of kept models leave of the limit of " + bytes_text(budget.limit_bytes()) + ": " +
+               holders_text(where, true),
            out);
     return true;
   }
-  const auto victims = evictable_oldest_first();
+  const auto victims = evictable_oldest_first(where);
   uint64_t evictable_bytes = 0;
   for (auto file : victims)
-    evictable_bytes += ledger_.held_bytes(file);
-  if (evictable_bytes < ledger_.shortfall_bytes())
+    evictable_bytes += budget.held_bytes(file);
+  if (evictable_bytes < budget.shortfall_bytes())
     return false;
   for (auto file : victims) {
-    if (ledger_.shortfall_bytes() == 0)
+    if (budget.shortfall_bytes() == 0)
       break;
     const auto keys = files_.at(file).keys;  // empty when an earlier victim's entry took it along
     for (const auto& key : keys)
@@ -105,10 +117,10 @@ bool registry::make_room(actions& out) {
   return true;
 }
 
-std::vector<file_id> registry::evictable_oldest_first() const {
+std::vector<file_id> registry::evictable_oldest_first(tier where) const {
   std::vector<file_id> found;
   for (const auto& [id, file] : files_)
-    if (is_evictable(file) && ledger_.held_bytes(id) > 0)
+    if (is_evictable(file) && ledger(where).held_bytes(id) > 0)
       found.push_back(id);
   std::sort(found.begin(), found.end(),
             [&](file_id a, file_id b) { return files_.at(a).last_use < files_.at(b).last_use; });
@@ -123,11 +135,11 @@ bool registry::is_evictable(const held_file& file) const {
   return file.state == file_state::ready && file.leases == 0 && file.loads.empty() && !is_kept(file);
 }
 
-uint64_t registry::kept_bytes() const {
+uint64_t registry::kept_bytes(tier where) const {
   uint64_t sum = 0;
   for (const auto& [id, file] : files_)
     if (is_kept(file))
-      sum += ledger_.held_bytes(id);
+      sum += ledger(where).held_bytes(id);
   return sum;
 }
 
@@ -142,11 +154,11 @@ void registry::refuse(file_id file, errc code, const std::string& why, actions& 
 }
 
 /// Names those that hold memory and cannot be evicted, up to `max_named_holders` of them.
-std::string registry::holders_text(bool only_kept) const {
+std::string registry::holders_text(tier where, bool only_kept) const {
   std::string text;
   size_t named = 0, unnamed = 0;
   for (const auto& [id, file] : files_) {
-    const auto bytes = ledger_.held_bytes(id);
+    const auto bytes = ledger(where).held_bytes(id);
     if (bytes == 0 || is_evictable(file) || (only_kept && !is_kept(file)))
       continue;
     if (named == limits_.max_named_holders) {

@@ -51,7 +51,7 @@ actions registry::file_failed(file_id file, const error& reason) {
     remove_entry(key, out);
   for (auto id : loads)
     fail_load(id, reason, out);
-  ledger_.release(file);
+  ledger_of(file).release(file);
   files_.erase(file);
   settle(out);
   return out;
@@ -62,7 +62,7 @@ actions registry::file_dropped(file_id file) {
   auto* held = find_file(file);
   if (!held || held->state != file_state::dropping)
     return out;
-  ledger_.release(file);
+  ledger_of(file).release(file);
   files_.erase(file);
   settle(out);
   return out;
@@ -213,7 +213,7 @@ void registry::drop_if_unused(file_id file, actions& out) {
 void registry::start_dropping(file_id file) {
   auto& held = files_.at(file);
   held.state = file_state::dropping;
-  ledger_.start_leaving(file);
+  ledger_of(file).start_leaving(file);
   auto usable = usable_.find(held.source);
   if (usable == usable_.end())
     return;

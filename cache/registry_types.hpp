@@ -22,7 +22,8 @@ using ticket_id = uint64_t;  ///< one request that waits for its answer; chosen 
 using lease_id = uint64_t;   ///< the right to use the files of one answer; never used twice
 
 struct registry_limits {
-  uint64_t host_limit_bytes = 0;      ///< all bytes that holders have at one time
+  uint64_t host_limit_bytes = 0;      ///< all bytes of host memory that holders have at one time
+  uint64_t device_limit_bytes = 0;    ///< the same of device memory
   size_t max_waiting_tickets = 4096;  ///< requests that wait for a load; more are `overloaded`
   size_t max_pending_loads = 256;     ///< loads in the making; more are `overloaded`
   size_t max_entries = 65536;         ///< entries and loads in the making together; more are `overloaded`
@@ -100,7 +101,7 @@ struct entry_info {
   model_kind kind;
   uint64_t generation;
   uint64_t size_bytes;      ///< of its files on disk
-  uint64_t reserved_bytes;  ///< of host memory; files shared with other entries count in each
+  uint64_t reserved_bytes;  ///< of host or device memory; files shared with other entries count in each
   size_t leases;
   bool kept;
   std::vector<file_id> files;

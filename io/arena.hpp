@@ -59,6 +59,7 @@ public:
 
   expected<arena> acquire(uint64_t bytes);
 
+  uint64_t limit_bytes() const { return limit_bytes_; }
   uint64_t mapped_bytes() const;
   uint64_t idle_bytes() const;
 

@@ -21,15 +21,19 @@ expected<std::shared_ptr<load_memory>> load_memory::mapped(opened_file opened) {
   return std::shared_ptr<load_memory>(new load_memory(std::move(opened), std::move(*bytes)));
 }
 
+std::vector<chunk> plan_chunks(const opened_file& opened, plan_options options) {
+  const auto fd = opened.file.fd();
+  options.alignment_bytes = opened.file.direct_alignment_bytes();
+  options.direct_possible = opened.file.direct_fd() >= 0;
+  return plan_reads(
+      opened.header->data_begin_bytes, opened.file.size_bytes(), options, [fd](uint64_t offset, uint64_t length) {
+        return estimated_resident_bytes(fd, offset, length).value_or(0);  // a probe that fails only costs speed
+      });
+}
+
 std::vector<chunk> load_memory::plan(plan_options options) const {
-  const auto fd = opened_.file.fd();
-  options.alignment_bytes = opened_.file.direct_alignment_bytes();
-  options.direct_possible = opened_.file.direct_fd() >= 0;
   options.mapped = is_mapped();
-  return plan_reads(header().data_begin_bytes, opened_.file.size_bytes(), options,
-                    [fd](uint64_t offset, uint64_t length) {
-                      return resident_bytes(fd, offset, length).value_or(0);  // a probe that fails only costs speed
-                    });
+  return plan_chunks(opened_, options);
 }
 
 std::shared_ptr<const held_file> load_memory::finish() {

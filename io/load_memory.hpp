@@ -17,12 +17,16 @@
 
 namespace longshore {
 
+/// The chunks of the file's data, direct or buffered by what the page cache holds now; of the options, the alignment
+/// and whether direct reads are possible come from the file.
+std::vector<chunk> plan_chunks(const opened_file& opened, plan_options options);
+
 class load_memory {
 public:
   static expected<std::shared_ptr<load_memory>> owned(opened_file opened, arena_pool& pool);
   static expected<std::shared_ptr<load_memory>> mapped(opened_file opened);
 
-  /// The chunks of the file's data, direct or buffered by what the page cache holds now.
+  /// As `plan_chunks` has it.
   std::vector<chunk> plan(plan_options options) const;
 
   /// Where the chunk's bytes belong.

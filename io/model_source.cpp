@@ -10,8 +10,10 @@ namespace {
 
 hold_mode choose_hold(const model_file& file, const source_options& options) {
   if (options.hold != hold_choice::automatic)
-    return options.hold == hold_choice::owned ? hold_mode::owned : hold_mode::mapped;
-  const auto cached = resident_bytes(file.fd(), 0, file.size_bytes()).value_or(0);
+    return options.hold == hold_choice::owned    ? hold_mode::owned
+           : options.hold == hold_choice::mapped ? hold_mode::mapped
+                                                 : hold_mode::device;
+  const auto cached = estimated_resident_bytes(file.fd(), 0, file.size_bytes()).value_or(0);
   const auto is_hot = static_cast<double>(cached) > options.hot_share * static_cast<double>(file.size_bytes());
   return is_hot ? hold_mode::mapped : hold_mode::owned;
 }

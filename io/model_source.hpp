@@ -17,7 +17,7 @@
 namespace longshore {
 
 /// How a person asks for a file to be held. Automatic: mapped when the page cache has it already, owned when not.
-enum class hold_choice : uint8_t { automatic, owned, mapped };
+enum class hold_choice : uint8_t { automatic, owned, mapped, device };
 
 struct model_source {
   std::vector<file_source> files{};

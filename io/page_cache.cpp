@@ -52,6 +52,23 @@ expected<uint64_t> resident_bytes(int fd, uint64_t offset_bytes, uint64_t length
   return std::min(answer.cached * page_bytes, length_bytes);
 }
 
+expected<uint64_t> estimated_resident_bytes(int fd, uint64_t offset_bytes, uint64_t length_bytes) {
+  constexpr uint64_t sample_bytes = 64 << 10, stride_bytes = 1 << 20;
+  uint64_t probed_bytes = 0, cached_bytes = 0;
+  for (uint64_t done = 0; done < length_bytes; done += stride_bytes) {
+    const auto piece_bytes = std::min(sample_bytes, length_bytes - done);
+    const auto cached = resident_bytes(fd, offset_bytes + done, piece_bytes);
+    if (!cached)
+      return cached;
+    probed_bytes += piece_bytes;
+    cached_bytes += *cached;
+  }
+  if (probed_bytes == 0)
+    return 0;
+  const auto share = static_cast<double>(cached_bytes) / static_cast<double>(probed_bytes);
+  return static_cast<uint64_t>(share * static_cast<double>(length_bytes));
+}
+
 void drop_from_page_cache(int fd, uint64_t offset_bytes, uint64_t length_bytes) {
   ::posix_fadvise(fd, static_cast<off_t>(offset_bytes), static_cast<off_t>(length_bytes), POSIX_FADV_DONTNEED);
 }

@@ -176,6 +176,18 @@ uint64_t tracer_rings::dropped() const {
   return sum;
 }
 
+void trace_counter(std::string_view name, uint64_t value) {
+  auto& rings = tracer_rings::process();
+  if (!tracer_rings::enabled())
+    return;
+  trace_record record;
+  record.kind = trace_kind::counter;
+  record.start_ns = trace_now_ns();
+  record.value = value;
+  record.name = rings.names().intern(name);
+  rings.put(record);
+}
+
 void tracer_rings::name_thread(std::string_view name) {
   my_thread_name = names_.intern(name);
   if (my_ring)

@@ -172,6 +172,9 @@ private:
   std::atomic<bool> rings_full_{false};
 };
 
+/// A counter's value now, under a name that is interned at each call: for what changes seldom. Nothing when disabled.
+void trace_counter(std::string_view name, uint64_t value);
+
 template <class Sink>
 size_t trace_ring::take(uint64_t until_ns, Sink&& sink) {
   const auto begin = tail_.load(std::memory_order_relaxed);

@@ -12,6 +12,7 @@
 
 #include "cache/error.hpp"
 #include "cache/registry_types.hpp"
+#include "gpu/device_file.hpp"
 #include "io/held_file.hpp"
 #include "io/open_model.hpp"
 #include "messages/local_message.hpp"
@@ -25,10 +26,11 @@ struct load_report {
   uint64_t direct_bytes = 0;
   uint64_t buffered_bytes = 0;  ///< copied out of the page cache
   uint64_t mapped_bytes = 0;
+  uint64_t uploaded_bytes = 0;
   uint64_t waited_for_memory_ns = 0;
 };
 
-/// The header was read and checked; the holder now wants so much host memory (0: mapped).
+/// The header was read and checked; the holder now wants so much memory of its tier (0: mapped).
 struct file_opened {
   file_id file = 0;
   uint64_t bytes = 0;
@@ -36,7 +38,8 @@ struct file_opened {
 
 struct file_ready {
   file_id file = 0;
-  std::shared_ptr<const held_file> held;
+  std::shared_ptr<const held_file> held;         ///< null when it is on the device alone
+  std::shared_ptr<const device_file> on_device;  ///< null when it is not
   load_report report;
 };
 

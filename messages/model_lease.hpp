@@ -23,8 +23,9 @@ struct leased_model {
   std::string key;
   model_kind kind{};
   uint64_t generation = 0;
-  std::vector<std::shared_ptr<const held_file>> files;
-  std::vector<load_report> reports;  ///< how each file came in
+  std::vector<std::shared_ptr<const held_file>> files{};           ///< those in host memory
+  std::vector<std::shared_ptr<const device_file>> device_files{};  ///< those on the device
+  std::vector<load_report> reports{};                              ///< how each file came in
 };
 
 class model_lease {

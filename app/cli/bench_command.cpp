@@ -8,6 +8,7 @@
 #include "app/cli/exit_code.hpp"
 #include "app/cli/machine_limits.hpp"
 #include "app/cli/make_checkpoint.hpp"
+#include "app/cli/median.hpp"
 #include "app/cli/runtime_session.hpp"
 #include "app/cli/terminal.hpp"
 #include "io/arena.hpp"
@@ -29,11 +30,7 @@ struct bench_arguments {
 struct samples {
   std::vector<double> seconds;
 
-  double median() const {
-    auto sorted = seconds;
-    std::sort(sorted.begin(), sorted.end());
-    return sorted[sorted.size() / 2];
-  }
+  double middle() const { return median(seconds); }
   double least() const { return *std::min_element(seconds.begin(), seconds.end()); }
   double most() const { return *std::max_element(seconds.begin(), seconds.end()); }
 };
@@ -193,11 +190,11 @@ void bench_run::print() const {
   for (const auto* line : order) {
     const auto& s = results_.at(line);
     const auto limit = limit_of.find(line);
-    const auto ratio = limit == limit_of.end() ? 0.0 : s.median() / results_.at(limit->second).median();
-    t.add({line, fixed(s.median(), 3), fixed(s.least(), 3), fixed(s.most(), 3), human_rate(bytes_, s.median()),
+    const auto ratio = limit == limit_of.end() ? 0.0 : s.middle() / results_.at(limit->second).middle();
+    t.add({line, fixed(s.middle(), 3), fixed(s.least(), 3), fixed(s.most(), 3), human_rate(bytes_, s.middle()),
            ratio > 0 ? fixed(ratio, 2) + "x" : "-"});
     rows.push_back({{"what", line},
-                    {"seconds", s.median()},
+                    {"seconds", s.middle()},
                     {"seconds_each", s.seconds},
                     {"limit_ratio", ratio > 0 ? json(ratio) : json(nullptr)}});
   }
@@ -206,10 +203,10 @@ void bench_run::print() const {
                        {"bytes", bytes_},
                        {"rounds", arguments_.rounds},
                        {"lines", rows},
-                       {"cache_hit_seconds", hits_.median()}});
+                       {"cache_hit_seconds", hits_.middle()}});
   std::printf("%s, %s, medians of %u rounds\n\n%s\ncache hit, caller to lease: %s microseconds (median of %zu)\n",
               path_.c_str(), human_bytes(bytes_).c_str(), arguments_.rounds, t.text().c_str(),
-              fixed(hits_.median() * 1e6, 1).c_str(), hits_.seconds.size());
+              fixed(hits_.middle() * 1e6, 1).c_str(), hits_.seconds.size());
 }
 
 /// A file to measure with, removed again whatever happens.

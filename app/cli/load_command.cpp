@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "app/cli/commands.hpp"
+#include "app/cli/device_arguments.hpp"
 #include "app/cli/exit_code.hpp"
+#include "app/cli/median.hpp"
 #include "app/cli/runtime_session.hpp"
 #include "app/cli/terminal.hpp"
 #include "app/cli/usage.hpp"
@@ -24,12 +26,14 @@ struct load_arguments {
   bool digest = false;
   bool touch = false;
   runtime_arguments runtime;
+  device_arguments device;
 };
 
 struct load_result {
   std::vector<double> seconds;  // of each repetition
   double cpu_seconds = 0;       // of all of them
   std::vector<std::shared_ptr<const model_lease>> leases;
+  staging_status staging;
 };
 
 /// A mapped file that is cut short while its bytes are used: the one fault that comes as a signal.
@@ -92,52 +96,87 @@ expected<void> load_once(runtime& loader, const load_arguments& arguments, load_
 }
 
 /// Not the ordered JSON of the rest: that looks names up one by one.
-nlohmann::json digests_of(const load_result& result) {
-  auto digests = nlohmann::json::object();
-  for (const auto& lease : result.leases)
+using digest_map = nlohmann::json;
+
+void add_digest(digest_map& digests, const std::string& path, const std::string& tensor,
+                std::span<const std::byte> of) {
+  digests[digests.contains(tensor) ? path + ":" + tensor : tensor] = xxh3_128_hex(of);
+}
+
+/// Of the bytes where they ended: those on a device are read back from there.
+expected<digest_map> digests_of(const load_result& result) {
+  auto digests = digest_map::object();
+  for (const auto& lease : result.leases) {
     for (const auto& file : lease->model().files)
-      for (const auto& tensor : file->tensors()) {
-        auto key = digests.contains(tensor.name) ? file->path() + ":" + tensor.name : tensor.name;
-        digests[std::move(key)] = xxh3_128_hex(file->bytes_of(tensor));
+      for (const auto& tensor : file->tensors())
+        add_digest(digests, file->path(), tensor.name, file->bytes_of(tensor));
+    for (const auto& file : lease->model().device_files)
+      for (size_t i = 0; i < file->tensors().size(); ++i) {
+        const auto bytes = read_back(*file, i);
+        if (!bytes)
+          return tl::unexpected(bytes.error());
+        add_digest(digests, file->path(), file->tensors()[i].name, *bytes);
       }
+  }
   return digests;
 }
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
+/// The sums over all files that were loaded.
+struct load_totals {
+  uint64_t bytes = 0, tensors = 0, direct = 0, buffered = 0, mapped = 0, uploaded = 0;
+  std::set<std::string> holds;
+
+  void add(const std::vector<tensor_info>& of_file, const char* hold) {
+    for (const auto& tensor : of_file)
+      bytes += tensor.size_bytes();
+    tensors += of_file.size();
+    holds.insert(hold);
+  }
+};
+
+load_totals totals_of(const load_result& result) {
+  load_totals sum;
+  for (const auto& lease : result.leases) {
+    for (const auto& file : lease->model().files)
+      sum.add(file->tensors(), file->is_mapped() ? "mapped" : "owned");
+    for (const auto& file : lease->model().device_files)
+      sum.add(file->tensors(), "device");
+    for (const auto& report : lease->model().reports) {
+      sum.direct += report.direct_bytes;
+      sum.buffered += report.buffered_bytes;
+      sum.mapped += report.mapped_bytes;
+      sum.uploaded += report.uploaded_bytes;
+    }
+  }
+  return sum;
 }
 
-json report_of(const load_arguments& arguments, const load_result& result, std::string_view engine) {
-  uint64_t bytes = 0, tensors = 0, direct = 0, buffered = 0, mapped = 0;
-  std::set<std::string> holds;
-  for (const auto& lease : result.leases)
-    for (size_t i = 0; i < lease->model().files.size(); ++i) {
-      const auto& file = *lease->model().files[i];
-      const auto& report = lease->model().reports[i];
-      for (const auto& tensor : file.tensors())
-        bytes += tensor.size_bytes();
-      tensors += file.tensors().size();
-      direct += report.direct_bytes;
-      buffered += report.buffered_bytes;
-      mapped += report.mapped_bytes;
-      holds.insert(file.is_mapped() ? "mapped" : "owned");
-    }
+expected<json> report_of(const load_arguments& arguments, const load_result& result, std::string_view engine) {
+  const auto sum = totals_of(result);
   const auto seconds = median(result.seconds);
   json report{{"seconds", seconds},
-              {"bytes", bytes},
-              {"tensors", tensors},
-              {"gb_per_s", static_cast<double>(bytes) / 1e9 / seconds},
+              {"bytes", sum.bytes},
+              {"tensors", sum.tensors},
+              {"gb_per_s", static_cast<double>(sum.bytes) / 1e9 / seconds},
               {"engine", engine},
-              {"hold", holds.size() == 1 ? *holds.begin() : "mixed"},
-              {"direct_bytes", direct},
-              {"buffered_bytes", buffered},
-              {"mapped_bytes", mapped},
+              {"hold", sum.holds.size() == 1 ? *sum.holds.begin() : "mixed"},
+              {"direct_bytes", sum.direct},
+              {"buffered_bytes", sum.buffered},
+              {"mapped_bytes", sum.mapped},
               {"cpu_seconds", result.cpu_seconds / static_cast<double>(result.seconds.size())},
               {"peak_rss_bytes", peak_rss_bytes()},
               {"seconds_each", result.seconds}};
-  if (arguments.digest)
-    report["digests"] = digests_of(result);
+  if (arguments.device.wanted())
+    report.update({{"device", arguments.device.name},
+                   {"uploaded_bytes", sum.uploaded},
+                   {"staging_peak_bytes", result.staging.peak_bytes},
+                   {"pinned_peak_bytes", result.staging.pinned_peak_bytes}});
+  if (arguments.digest) {
+    auto digests = digests_of(result);
+    if (!digests)
+      return tl::unexpected(digests.error());
+    report["digests"] = std::move(*digests);
+  }
   return report;
 }
 
@@ -156,23 +195,37 @@ void print_report(const load_arguments& arguments, const json& report) {
       std::printf("%s  %s\n", digest.get<std::string>().c_str(), tensor.c_str());
 }
 
-int run_load(const load_arguments& arguments, context& ctx) {
+expected<void> load_all(runtime& loader, const load_arguments& arguments, load_result& result) {
+  const auto cpu_before = cpu_seconds();
+  for (unsigned i = 0; i < arguments.repeat; ++i)
+    if (auto loaded = load_once(loader, arguments, result); !loaded)
+      return loaded;
+  result.cpu_seconds = cpu_seconds() - cpu_before;
+  auto staging = loader.staging();
+  if (!staging)
+    return tl::unexpected(staging.error());
+  result.staging = *staging;
+  const auto report = report_of(arguments, result, loader.engine_name());
+  if (!report)
+    return tl::unexpected(report.error());
+  print_report(arguments, *report);
+  return {};
+}
+
+int run_load(load_arguments arguments, context& ctx) {
   std::signal(SIGBUS, say_file_was_cut_short);
+  arguments.device.apply_to(arguments.runtime.options);
+  if (arguments.device.wanted())
+    arguments.runtime.hold = hold_choice::device;
   auto session = runtime_session::start(arguments.runtime, ctx);
   if (!session) {
     print_error(session.error());
     return exit_code_of(session.error().code);
   }
   load_result result;
-  const auto cpu_before = cpu_seconds();
-  expected<void> loaded;
-  for (unsigned i = 0; i < arguments.repeat && loaded; ++i)
-    loaded = load_once((*session)->loader(), arguments, result);
-  result.cpu_seconds = cpu_seconds() - cpu_before;
-  if (loaded)
-    print_report(arguments, report_of(arguments, result, (*session)->loader().engine_name()));
+  const auto loaded = load_all((*session)->loader(), arguments, result);
   result.leases.clear();
-  auto finished = (*session)->finish();
+  const auto finished = (*session)->finish();
   if (ctx.interrupted->requested())
     return exit_interrupted;
   for (const auto* outcome : {&loaded, &finished})
@@ -195,6 +248,7 @@ void add_load_command(CLI::App& app, context& ctx) {
   command->add_flag("--digest", arguments->digest, "XXH3-128 of every tensor as it is in memory");
   command->add_flag("--touch", arguments->touch, "read one byte of each page of every tensor, and count that time too");
   arguments->runtime.add_to(*command, hold_choice::automatic);
+  arguments->device.add_to(*command);
   command->callback([arguments, &ctx] { ctx.run = [arguments, &ctx] { return run_load(*arguments, ctx); }; });
 }
 

@@ -83,7 +83,7 @@ void tell_about(const preload_config& config) {
   for (const auto& warning : config.warnings)
     print_warning(warning);
   if (config.auto_gpu_load)
-    print_note("settings.auto_gpu_load is ignored: this version has no devices yet, models stay in host memory");
+    print_note("settings.auto_gpu_load is ignored: preload does not load to a device yet, models stay in host memory");
   if (!config.verbose)
     return;
   for (const auto& entry : config.entries)

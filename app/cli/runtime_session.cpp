@@ -1,5 +1,6 @@
 #include "app/cli/runtime_session.hpp"
 
+#include "app/cli/one_of.hpp"
 #include "io/trace_ring.hpp"
 
 namespace longshore {
@@ -26,13 +27,13 @@ void runtime_arguments::add_to(CLI::App& command, hold_choice default_hold) {
   command
       .add_option("--hold", hold,
                   "owned: bytes of our own; mapped: the page cache itself; auto: mapped when the file is cached")
-      ->transform(CLI::CheckedTransformer(holds).description("auto|owned|mapped"));
+      ->transform(one_of(holds));
   command.add_option("--engine", options.engine.kind, "how to read; auto takes io_uring where the system allows it")
-      ->transform(CLI::CheckedTransformer(engines).description("auto|io_uring|threads"));
+      ->transform(one_of(engines));
   command
       .add_option("--page-cache", options.holder.page_cache,
                   "auto reads what is cached through the page cache and the rest directly")
-      ->transform(CLI::CheckedTransformer(modes).description("auto|direct|buffered"));
+      ->transform(one_of(modes));
   command.add_flag("--leave-in-cache", options.holder.leave_in_cache,
                    "leave what was read in the page cache for other programs (costs time and CPU)");
   command

@@ -14,6 +14,7 @@
 
 #include "actors/runtime.hpp"
 #include "app/cli/machine_limits.hpp"
+#include "app/cli/median.hpp"
 #include "io/trace_ring.hpp"
 
 using namespace longshore;
@@ -27,11 +28,6 @@ T value_or_exit(expected<T> result) {
     std::exit(1);
   }
   return std::move(*result);
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 double seconds_of_load(runtime& loader, const std::string& path, hold_choice hold) {

@@ -2,10 +2,11 @@
 
     python tests/bench/run.py [--files sd15 sdxl tiny] [--rounds 5] [--only WORD...] [--out DIR] [--readme]
 
-Each round runs every contestant once on a cold file and once on a hot one, each in a process of its own; what the page
-cache holds is set before, and checked. All bytes are touched inside the timed region, except in `tiny`, which asks how
-soon 20,000 tensors can be addressed. Writes results.json, table.md and plot.png. Needs tests/bench/requirements.txt,
-a C++ compiler with liburing, and fio. The default files take about 21 GB on disk at the worst moment.
+Each round runs every contestant once on a cold file and once on a hot one, each in a process of its own. Before each,
+what the page cache holds is set and checked, and memory is touched and freed (page_cache.warm_memory says why). All
+bytes are touched inside the timed region, except in `tiny`, which asks how soon 20,000 tensors can be addressed. Writes
+results.json, table.md and plot.png. Needs tests/bench/requirements.txt, a C++ compiler with liburing, and fio. The
+default files take about 21 GB on disk at the worst moment.
 """
 import argparse
 import datetime
@@ -35,7 +36,7 @@ DEFAULT_FILES = ("sd15", "sdxl", "tiny")
 UNTOUCHED = ("tiny",)
 PACKAGES = ("torch", "safetensors", "fastsafetensors", "runai-model-streamer", "tensorizer", "numpy")
 CHILD_TIMEOUT_SECONDS = 900
-MEMORY_HEADROOM_BYTES = 2 << 30
+MEMORY_HEADROOM_BYTES = 1 << 30
 
 
 def say(text):
@@ -148,16 +149,16 @@ def set_page_cache(files, path, state):
 def measure(contestant, files, state, tools, touched):
     path = files[contestant.suffix]
     resident = set_page_cache(files, path, state)
+    page_cache.warm_memory(files[".safetensors"].stat().st_size + MEMORY_HEADROOM_BYTES)
     sample, failure = run_child(contestant, contestant.command(tools, path, touched))
     facts = {"contestant": contestant.name, "state": state, "resident_before": resident, "error": failure}
     return facts | (sample or {})
 
 
 def run_rounds(name, contestants, files, tools, rounds):
-    samples, file_bytes = [], files[".safetensors"].stat().st_size
+    samples = []
     for number in range(rounds):
-        warmed = page_cache.warm_memory(2 * file_bytes + MEMORY_HEADROOM_BYTES)
-        say(f"{name}, round {number + 1} of {rounds} (touched and freed {warmed / 1e9:.1f} GB of memory first)")
+        say(f"{name}, round {number + 1} of {rounds}")
         first = number * len(contestants) // rounds  # another one begins each round, so that no one has the best place
         for state in ("cold", "hot"):
             for contestant in contestants[first:] + contestants[:first]:

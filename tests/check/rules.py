@@ -26,7 +26,7 @@ ARROWS = {
     "cache": ({"cache"}, rf"{STANDARD}|tl/expected\.hpp"),
     "io": ({"io", "cache"}, rf"{STANDARD}|{SYSTEM}|(tl|nlohmann|protozero)/.+"),
     "gpu": ({"gpu", "io", "cache"}, rf"{STANDARD}|{SYSTEM}|tl/.+"),
-    "messages": ({"messages", "cache", "io"}, rf"{STANDARD}|(tl|caf)/.+"),
+    "messages": ({"messages", "gpu", "cache", "io"}, rf"{STANDARD}|(tl|caf)/.+"),
     "actors": ({"actors", "messages", "gpu", "io", "cache"}, rf"{STANDARD}|{SYSTEM}|(tl|caf)/.+"),
     "app": (set(ROOMS), r".+"),
 }

@@ -40,6 +40,17 @@ def test_a_wrong_command_line_is_an_error(arguments):
     assert result.err != ""
 
 
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [("--engine", ("auto", "io_uring", "threads")), ("--hold", ("auto", "owned", "mapped")),
+     ("--page-cache", ("auto", "direct", "buffered"))],
+)  # fmt: skip
+def test_a_wrong_word_is_answered_with_those_that_there_are(option, words):
+    err = run("load", "x", option, "steam").err
+    assert option in err and "steam" in err
+    assert all(word in err for word in words)
+
+
 def missing(folder, _):
     return folder / "missing.safetensors"
 

@@ -69,6 +69,27 @@ TEST_F(page_cache_of, a_whole_cached_file_is_all_resident) {
   EXPECT_EQ(resident(1, file_bytes - 1), file_bytes - 1);
 }
 
+TEST_F(page_cache_of, can_be_judged_by_samples) {
+  constexpr uint64_t mebibyte = 1 << 20;
+  const auto large = folder / "large";
+  write_file(large, made_bytes(8 * mebibyte + 10, 6));
+  const test_fd file{large};
+  const auto estimate = [&](uint64_t offset, uint64_t length) {
+    return estimated_resident_bytes(file, offset, length).value_or(~uint64_t{0});
+  };
+  make_cold(large);
+  EXPECT_EQ(estimate(0, 8 * mebibyte + 10), 0u);
+  ASSERT_EQ(::posix_fadvise(file, 0, 0, POSIX_FADV_RANDOM), 0);
+  byte_vector half(4 * mebibyte);
+  ASSERT_EQ(::pread(file, half.data(), half.size(), 0), static_cast<ssize_t>(half.size()));
+  EXPECT_EQ(estimate(0, 4 * mebibyte), 4 * mebibyte);
+  EXPECT_EQ(estimate(4 * mebibyte, 4 * mebibyte), 0u);
+  EXPECT_EQ(estimate(0, 8 * mebibyte), 4 * mebibyte);
+  EXPECT_EQ(estimate(10, 50), 50u);
+  EXPECT_EQ(estimate(0, 0), 0u);
+  EXPECT_FALSE(estimated_resident_bytes(-1, 0, mebibyte));
+}
+
 TEST_F(page_cache_of, lets_go_of_a_range) {
   warm(0, file_bytes);
   const test_fd file{path};

@@ -1,0 +1,150 @@
+#include "actors/gpu_uploader.hpp"
+
+#include <cassert>
+#include <optional>
+#include <tuple>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <caf/actor_system.hpp>
+#include <caf/send.hpp>
+
+#include "actors/traced_actor.hpp"
+#include "messages/upload.hpp"
+
+namespace longshore {
+namespace {
+
+/// A chunk whose copies are queued, and whom to tell. What the copies use is kept by their completion.
+struct job {
+  caf::actor holder;
+  uint64_t load = 0;
+  uint32_t index = 0;
+};
+
+/// A stream and the scratch memory that its packed runs pass through, one after the other.
+struct lane {
+  stream_id stream = 0;
+  device_address scratch = 0;  // 0 until a run needs it
+};
+
+/// Copies of which nobody can say when they are over: the device refused to. What they use stays until the device ends.
+struct abandoned_copies {
+  std::shared_ptr<const void> memory, target;
+};
+
+struct uploader_state {
+  static constexpr const char* name = "gpu_uploader";
+  gpu_uploader_options options;
+  std::vector<abandoned_copies> abandoned;  // before the device, so that they go after it
+  std::shared_ptr<device> target;
+  std::optional<lane> used;
+  std::unordered_map<uint64_t, job> jobs;  // by tag
+  uint64_t next_tag = 1;
+
+  uploader_state() = default;
+  uploader_state(const uploader_state&) = delete;
+  uploader_state& operator=(const uploader_state&) = delete;
+  ~uploader_state() {
+    if (!used)
+      return;
+    if (used->scratch != 0)  // refused: the device frees all it has at its own end
+      std::ignore = target->when_over(
+          used->stream, [device = target.get(), scratch = used->scratch](const auto&) { device->free(scratch); });
+    target->destroy_stream(used->stream);
+  }
+};
+
+using uploader_actor = traced_actor<uploader_state>;
+
+/// The lane, when it is first needed: a device that refuses fails the chunk, not the actor.
+expected<lane> prepare(uploader_state& state, bool with_scratch) {
+  if (!state.used) {
+    const auto made = state.target->make_stream();
+    if (!made)
+      return unexpected(made.error());
+    state.used = lane{.stream = *made};
+  }
+  if (with_scratch && state.used->scratch == 0) {
+    const auto made = state.target->allocate(state.options.scratch_bytes);
+    if (!made)
+      return unexpected(made.error());
+    state.used->scratch = *made;
+  }
+  return *state.used;
+}
+
+expected<void> queue_copies(uploader_state& state, const lane& on, const upload_chunk& chunk) {
+  auto& target = *state.target;
+  for (const auto& copy : chunk.plan.direct)
+    if (auto queued = target.copy_to_device(on.stream, chunk.source + copy.chunk_offset_bytes, copy.destination,
+                                            copy.length_bytes);
+        !queued)
+      return queued;
+  for (const auto& run : chunk.plan.packed) {
+    assert(run.length_bytes <= state.options.scratch_bytes);
+    if (auto queued =
+            target.copy_to_device(on.stream, chunk.source + run.chunk_offset_bytes, on.scratch, run.length_bytes);
+        !queued)
+      return queued;
+    if (auto queued = target.scatter(on.stream, on.scratch, run.pieces); !queued)
+      return queued;
+  }
+  return {};
+}
+
+void settle(uploader_actor* self, uint64_t tag, const error& reason) {
+  const auto done = std::move(self->state.jobs.extract(tag).mapped());
+  if (reason.code == errc{})
+    self->send(done.holder, chunk_uploaded{done.load, done.index});
+  else
+    self->send(done.holder, upload_failed{done.load, done.index, reason});
+}
+
+/// Also behind copies of which some could not be queued: those that could still use the memory.
+expected<void> queue_completion(uploader_actor* self, const lane& on, uint64_t tag, const upload_chunk& chunk,
+                                const expected<void>& queued) {
+  const caf::weak_actor_ptr inbox{self->ctrl()};
+  return self->state.target->when_over(
+      on.stream, [inbox, tag, queued, memory = chunk.memory, target = chunk.target](const auto& ran) mutable {
+        memory.reset();  // before the uploader hears of it: what its holder then frees must be free
+        target.reset();
+        const auto& failed = queued ? ran : queued;
+        if (auto uploader = caf::actor_cast<caf::actor>(inbox))
+          caf::anon_send(uploader, upload_over{tag, failed ? error{} : failed.error()});
+      });
+}
+
+void upload(uploader_actor* self, const upload_chunk& chunk) {
+  auto& state = self->state;
+  const auto tag = state.next_tag++;
+  state.jobs.emplace(tag, job{caf::actor_cast<caf::actor>(self->current_sender()), chunk.load, chunk.index});
+  const auto on = prepare(state, !chunk.plan.packed.empty());
+  if (!on)
+    return settle(self, tag, on.error());
+  const auto queued = queue_copies(state, *on, chunk);
+  if (auto told = queue_completion(self, *on, tag, chunk, queued); !told) {
+    state.abandoned.push_back({chunk.memory, chunk.target});
+    state.target->destroy_stream(on->stream);
+    state.used.reset();  // with its scratch, which may still be in use: the next chunk gets a new lane
+    settle(self, tag, told.error());
+  }
+}
+
+caf::behavior uploader_behavior(uploader_actor* self, std::shared_ptr<device> target, gpu_uploader_options options) {
+  self->state.target = std::move(target);
+  self->state.options = options;
+  return {
+      [=](const upload_chunk& chunk) { upload(self, chunk); },
+      [=](const upload_over& over) { settle(self, over.tag, over.reason); },
+  };
+}
+
+}  // namespace
+
+caf::actor spawn_gpu_uploader(caf::actor_system& system, std::shared_ptr<device> target, gpu_uploader_options options) {
+  return system.spawn(uploader_behavior, std::move(target), options);
+}
+
+}  // namespace longshore
