@@ -30,7 +30,7 @@ constexpr auto conversion_table() {
 
 template <float_format from, float_format to>
 void look_up_block(const uint8_t* source, typename float_element<to>::bits* destination) {
-  static constexpr auto table = conversion_table<from, to>();
+  static const auto table = conversion_table<from, to>();
   for (uint64_t i = 0; i < block_elements; ++i)
     destination[i] = table[source[i]];
 }

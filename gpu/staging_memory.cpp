@@ -12,7 +12,7 @@ expected<std::shared_ptr<const staging_memory>> staging_memory::make(arena_pool&
   auto memory = pool.acquire(bytes);
   if (!memory)
     return unexpected(memory.error());
-  const std::shared_ptr<staging_memory> made{new staging_memory(std::move(*memory), std::move(target))};
+  std::shared_ptr<staging_memory> made{new staging_memory(std::move(*memory), std::move(target))};
   touch_pages(made->data(), made->memory_.size_bytes());  // page-locking what is there already is fast
   if (pin)
     made->pinned_ = made->target_->register_host(made->data(), made->memory_.size_bytes()).has_value();

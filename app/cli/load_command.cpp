@@ -175,7 +175,7 @@ expected<json> report_of(const load_arguments& arguments, const load_result& res
     auto digests = digests_of(result);
     if (!digests)
       return tl::unexpected(digests.error());
-    report["digests"] = std::move(*digests);
+    report["digests"] = *digests;
   }
   return report;
 }
