@@ -5,9 +5,9 @@
 #include <gtest/gtest.h>
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
-#include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>
 
+#include "actors/calling_thread.hpp"
 #include "actors/gpu_uploader.hpp"
 #include "gpu/host_device.hpp"
 #include "messages/upload.hpp"
@@ -52,7 +52,7 @@ struct outcome {
 
 outcome upload_all(const made_up_file& file, const caf::actor& uploader, caf::actor_system& system,
                    const device_layout& layout, device_address base) {
-  caf::scoped_actor self{system};
+  const calling_thread self{system};
   uint32_t chunks = 0;
   for (uint64_t at = 0; at < file.bytes->size(); at += made_up_file::chunk_bytes, ++chunks) {
     const auto length = std::min(made_up_file::chunk_bytes, file.bytes->size() - at);
