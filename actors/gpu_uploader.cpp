@@ -11,6 +11,7 @@
 #include <caf/send.hpp>
 
 #include "actors/traced_actor.hpp"
+#include "gpu/device_file.hpp"
 #include "messages/upload.hpp"
 
 namespace longshore {
@@ -29,29 +30,33 @@ struct lane {
   device_address scratch = 0;  // 0 until a run needs it
 };
 
-/// Copies of which nobody can say when they are over: the device refused to. What they use stays until the device ends.
-struct abandoned_copies {
+/// What copies use of which nobody said when they are over, since the device refused to. The next completion of their
+/// stream says it for them.
+struct used_by_copies {
   std::shared_ptr<const void> memory, target;
 };
 
 struct uploader_state {
   static constexpr const char* name = "gpu_uploader";
   gpu_uploader_options options;
-  std::vector<abandoned_copies> abandoned;  // before the device, so that they go after it
   std::shared_ptr<device> target;
   std::optional<lane> used;
+  std::vector<used_by_copies> unsettled;
   std::unordered_map<uint64_t, job> jobs;  // by tag
   uint64_t next_tag = 1;
 
   uploader_state() = default;
   uploader_state(const uploader_state&) = delete;
   uploader_state& operator=(const uploader_state&) = delete;
+  /// Waits for copies that a stopped runtime left under way: what they use must not end on the device's own thread.
   ~uploader_state() {
     if (!used)
       return;
-    if (used->scratch != 0)  // refused: the device frees all it has at its own end
-      std::ignore = target->when_over(
-          used->stream, [device = target.get(), scratch = used->scratch](const auto&) { device->free(scratch); });
+    const bool copies_run = !jobs.empty() || !unsettled.empty();
+    if (copies_run && !wait_for(*target, used->stream))
+      std::ignore = new auto(std::move(unsettled));  // for ever: the device may use it as long as there is one
+    else if (used->scratch != 0)
+      target->free(used->scratch);
     target->destroy_stream(used->stream);
   }
 };
@@ -106,14 +111,15 @@ void settle(uploader_actor* self, uint64_t tag, const error& reason) {
 expected<void> queue_completion(uploader_actor* self, const lane& on, uint64_t tag, const upload_chunk& chunk,
                                 const expected<void>& queued) {
   const caf::weak_actor_ptr inbox{self->ctrl()};
-  return self->state.target->when_over(
-      on.stream, [inbox, tag, queued, memory = chunk.memory, target = chunk.target](const auto& ran) mutable {
-        memory.reset();  // before the uploader hears of it: what its holder then frees must be free
-        target.reset();
-        const auto& failed = queued ? ran : queued;
-        if (auto uploader = caf::actor_cast<caf::actor>(inbox))
-          caf::anon_send(uploader, upload_over{tag, failed ? error{} : failed.error()});
-      });
+  return self->state.target->when_over(on.stream, [inbox, tag, queued, memory = chunk.memory, target = chunk.target,
+                                                   earlier = self->state.unsettled](const auto& ran) mutable {
+    earlier.clear();
+    memory.reset();  // before the uploader hears of it: what its holder then frees must be free
+    target.reset();
+    const auto& failed = queued ? ran : queued;
+    if (auto uploader = caf::actor_cast<caf::actor>(inbox))
+      caf::anon_send(uploader, upload_over{tag, failed ? error{} : failed.error()});
+  });
 }
 
 void upload(uploader_actor* self, const upload_chunk& chunk) {
@@ -124,10 +130,10 @@ void upload(uploader_actor* self, const upload_chunk& chunk) {
   if (!on)
     return settle(self, tag, on.error());
   const auto queued = queue_copies(state, *on, chunk);
-  if (auto told = queue_completion(self, *on, tag, chunk, queued); !told) {
-    state.abandoned.push_back({chunk.memory, chunk.target});
-    state.target->destroy_stream(on->stream);
-    state.used.reset();  // with its scratch, which may still be in use: the next chunk gets a new lane
+  if (auto told = queue_completion(self, *on, tag, chunk, queued); told) {
+    state.unsettled.clear();
+  } else {
+    state.unsettled.push_back({chunk.memory, chunk.target});
     settle(self, tag, told.error());
   }
 }

@@ -4,16 +4,12 @@
 #include <utility>
 
 namespace longshore {
-namespace {
-
 expected<void> wait_for(device& target, stream_id stream) {
   auto over = std::make_shared<std::promise<expected<void>>>();
   auto result = over->get_future();
   auto queued = target.when_over(stream, [over](const expected<void>& ran) { over->set_value(ran); });
   return queued ? result.get() : queued;
 }
-
-}  // namespace
 
 expected<std::shared_ptr<const device_file>> device_file::allocate(std::shared_ptr<device> target,
                                                                    const std::string& path,

@@ -43,6 +43,9 @@ private:
   device_address address_ = 0;
 };
 
+/// Blocks until all work queued in the stream so far is over, and says how it went.
+expected<void> wait_for(device& target, stream_id stream);
+
 /// The bytes of a tensor as the device has them, by a stream of its own. Blocks until they are there.
 expected<std::vector<std::byte>> read_back(const device_file& file, size_t tensor);
 

@@ -108,9 +108,9 @@ public:
   }
 
   static void release(owner& who, size_t index) {
-    const auto* hold = who.blocks[index]->hold.get();
+    const bool is_pin = who.blocks[index]->hold->bytes().host_bytes == 0;
     who.blocks.erase(who.blocks.begin() + static_cast<std::ptrdiff_t>(index));
-    if (hold->bytes().host_bytes == 0)
+    if (is_pin)
       return;
     // A host copy takes its pins along; they stand behind it, and each says which it is of.
     std::erase_if(who.blocks, [](const block_ptr& b) { return b->hold->bytes().host_bytes == 0; });
