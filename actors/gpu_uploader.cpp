@@ -1,6 +1,7 @@
 #include "actors/gpu_uploader.hpp"
 
 #include <cassert>
+#include <new>
 #include <optional>
 #include <tuple>
 #include <unordered_map>
@@ -54,7 +55,8 @@ struct uploader_state {
       return;
     const bool copies_run = !jobs.empty() || !unsettled.empty();
     if (copies_run && !wait_for(*target, used->stream))
-      std::ignore = new auto(std::move(unsettled));  // for ever: the device may use it as long as there is one
+      std::ignore =
+          new (std::nothrow) auto(std::move(unsettled));  // for ever: the device may use it as long as there is one
     else if (used->scratch != 0)
       target->free(used->scratch);
     target->destroy_stream(used->stream);
