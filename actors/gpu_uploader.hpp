@@ -2,9 +2,10 @@
 /// The actor that copies chunks to a device: queues the copies of a plan on its stream, and answers when they are over.
 ///
 /// Owns one stream of the device and the scratch memory there that packed runs pass through. Limit: what is queued is
-/// bounded by the senders' credits, which are slots. It waits for nothing: completions come from the device as
-/// messages. Failure: a chunk whose copies cannot all be queued, or fail later, is `upload_failed` with the device's
-/// reason, once none of its copies runs any more. What a copy uses lives until it is over, whoever has ended by then.
+/// bounded by the senders' credits, which are slots. Completions come from the device as messages; only its end waits,
+/// for copies that are still under way. Failure: a chunk whose copies cannot all be queued, or fail later, is
+/// `upload_failed` with the device's reason, once none of its copies runs any more, or at once where the device refuses
+/// to say when that is. What a copy uses lives until it is over, whoever has ended by then.
 
 #include <cstdint>
 #include <memory>

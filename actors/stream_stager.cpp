@@ -100,7 +100,7 @@ void grow(stager_actor* self, const pin_answer& answer) {
   }
   if (!state.slots.empty())
     return;
-  if (std::exchange(state.pin, false) && reason.code == errc::out_of_budget)
+  if (reason.code == errc::out_of_budget && std::exchange(state.pin, false))
     ask_for_one_more(self);
   else
     refuse_all(self, reason);

@@ -124,6 +124,7 @@ pin_actions pin_ledger::pressure(uint64_t wanted_bytes) {
   ask_all(pin_class::inactive_intermediate, relief_kind::free);
   ask_all(pin_class::inactive_model, relief_kind::unpin);
   ask_all(pin_class::inactive_model, relief_kind::free);
+  settle(out);  // of those who declined to a waiting claim something may come now
   return out;
 }
 

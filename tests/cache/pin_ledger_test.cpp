@@ -196,6 +196,16 @@ TEST_F(pin_rules, what_goes_for_a_later_claim_can_complete_what_an_earlier_one_w
   EXPECT_THAT(asked(want(active, {5, 0})), ElementsAre(ask_back{firm, free_all, 20}, ask_back{old, unpin, 20}));
 }
 
+TEST_F(pin_rules, what_goes_for_pressure_can_complete_it_too) {
+  auto firm = open("firm", pin_class::inactive_model, {20, 20}), old = open("old", pin_class::inactive_model, {20, 20});
+  auto active = open("active", pin_class::active_model, {10, 10}),
+       model = open("model", pin_class::active_model, {50, 0});
+  want(model, {0, 45}, true);
+  ledger.declined(firm);
+  ledger.relieved(active, {0, 10});
+  EXPECT_THAT(asked(ledger.pressure(20)), ElementsAre(ask_back{firm, unpin, 20}, ask_back{old, unpin, 20}));
+}
+
 TEST_F(pin_rules, a_model_leased_while_it_was_asked_is_let_off_and_another_is_asked) {
   auto a = open("a", pin_class::inactive_model, {50, 20});
   auto b = open("b", pin_class::inactive_model, {50, 20});

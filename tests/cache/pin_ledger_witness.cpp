@@ -35,30 +35,29 @@ void pin_world::check_ask(const ask_back& order) {
   const auto left = o.real.of(which) - o.asked.of(which);
   check(!o.dead && order.bytes > 0 && order.bytes <= left, "asked for what is not there or was asked for before");
   check(order.bytes == left || (which == budget::pinned && order.bytes % o.segment_bytes == 0), "a broken piece");
-  if (now_ == event::pressure)
-    return check_order_of_pressure(order);
-  check(std::any_of(wishes_.begin(), wishes_.end(), [&](const wish& w) { return explains(w, order, which); }),
+  check((now_ == event::pressure && is_pressures_turn(order)) ||
+            std::any_of(wishes_.begin(), wishes_.end(), [&](const wish& w) { return explains(w, order, which); }),
         "asked out of turn, without need, or of someone from whom nobody may take");
 }
 
 /// Inactive intermediates, then the pins of inactive models, then their host copies; the oldest first.
-void pin_world::check_order_of_pressure(const ask_back& order) {
-  const auto turn = [](pin_class cls, relief_kind kind) {
-    if (cls == pin_class::inactive_intermediate && kind == relief_kind::free)
-      return 0;
-    return cls != pin_class::inactive_model ? 3 : kind == relief_kind::unpin ? 1 : 2;
+bool pin_world::is_pressures_turn(const ask_back& order) const {
+  using place = std::pair<int, uint64_t>;
+  const auto turn = [](const owner& o, relief_kind kind) {
+    const bool is_scrap = o.cls == pin_class::inactive_intermediate && kind == relief_kind::free && !o.leased;
+    const bool is_copy = o.cls == pin_class::inactive_model && kind == relief_kind::free && !o.leased;
+    const bool is_pin = o.cls == pin_class::inactive_model && kind == relief_kind::unpin;
+    return place{is_scrap ? 0 : is_pin ? 1 : is_copy ? 2 : 3, o.last_use};
   };
   const auto& asked = owners_.at(order.account);
-  check(turn(asked.cls, order.kind) < 3, "pressure on the active");
-  check(order.kind == relief_kind::unpin || !asked.leased, "pressure on a leased host copy");
   for (const auto& [id, o] : owners_)
     for (auto kind : {relief_kind::unpin, relief_kind::free}) {
       const auto which = kind == relief_kind::free ? budget::host : budget::pinned;
-      const bool could = !o.dead && !o.silent && o.real.of(which) > o.asked.of(which) &&
-                         (kind == relief_kind::unpin || !o.leased) && turn(o.cls, kind) < 3;
-      const auto theirs = std::pair(turn(o.cls, kind), o.last_use);
-      check(!could || theirs >= std::pair(turn(asked.cls, order.kind), asked.last_use), "pressure out of turn");
+      const bool could = !o.dead && !o.silent && o.real.of(which) > o.asked.of(which);
+      if (could && turn(o, kind) < turn(asked, order.kind))
+        return false;
     }
+  return turn(asked, order.kind).first < 3;
 }
 
 /// Whether this claim is a good reason for asking: its turn, its need, its right, and nobody else to be asked first.

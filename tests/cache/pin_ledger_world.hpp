@@ -87,7 +87,7 @@ private:
   void check(bool truth, const char* what);
   void check_refusal(const wish& w, errc code);
   void check_ask(const ask_back& order);
-  void check_order_of_pressure(const ask_back& order);
+  bool is_pressures_turn(const ask_back& order) const;
   void check_after_step();
   bool explains(const wish& w, const ask_back& order, budget which);
   bool may_take(const wish& w, const owner& from, budget which) const;
