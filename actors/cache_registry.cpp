@@ -7,6 +7,7 @@
 #include <caf/actor_system.hpp>
 #include <caf/send.hpp>
 
+#include "actors/device_holder.hpp"
 #include "actors/traced_actor.hpp"
 #include "cache/registry.hpp"
 #include "messages/cache.hpp"
@@ -62,19 +63,37 @@ error unfinished(const waiting_client& waiting) {
           .what = "the model \"" + waiting.key + "\" was not there before its deadline; its disk may be stuck"};
 }
 
+caf::actor spawn_holder(registry_actor* self, const start_load& order) {
+  const auto& state = self->state;
+  if (tier_of(order.source.hold) == tier::host)
+    return spawn_model_holder(self, order, state.services);
+  const auto copy = state.files.find(order.host_copy);
+  return spawn_device_holder(self, order, state.services, copy == state.files.end() ? nullptr : copy->second.holder);
+}
+
 void carry_out(registry_actor* self, const start_load& order) {
-  auto holder = spawn_model_holder(self, order, self->state.services);
+  auto holder = spawn_holder(self, order);
   self->monitor(holder);
   self->state.files.emplace(order.file,
                             holding{.holder = std::move(holder), .held = nullptr, .on_device = nullptr, .report = {}});
 }
+
+/// Orders that leave the file where it is.
+template <class Order>
+void tell_holder(registry_actor* self, const Order& order) {
+  self->send(self->state.files.at(order.file).holder, order);
+}
+
+void carry_out(registry_actor* self, const lease_change& order) { tell_holder(self, order); }
+
+void carry_out(registry_actor* self, const keep_file& order) { tell_holder(self, order); }
 
 template <class Order>
 void carry_out(registry_actor* self, const Order& order) {
   auto& holding = self->state.files.at(order.file);
   holding.on_device.reset();
   holding.held.reset();  // grant and promote come before there is anything; after the others nobody may use it
-  self->send(holding.holder, order);
+  tell_holder(self, order);
 }
 
 /// A sharded model is one only if its files hold exactly the tensors that the index promises. A hit was looked at when
@@ -275,6 +294,7 @@ caf::behavior registry_behavior(registry_actor* self, const cache_registry_optio
       [=](const file_dropped& message) {
         gone(self, message.file, [&] { return self->state.rule->file_dropped(message.file); });
       },
+      [=](const bytes_asked_back& message) { run(self, self->state.rule->asked_back(message.file)); },
       [=](const remove_model& message) { return change(self, self->state.rule->remove(message.key)); },
       [=](const keep_model& message) { return change(self, self->state.rule->keep(message.key, message.keep)); },
       [=](clear_models) { return change(self, self->state.rule->clear()); },

@@ -95,8 +95,17 @@ expected<void> queue_copies(uploader_state& state, const lane& on, const upload_
             target.copy_to_device(on.stream, chunk.source + run.chunk_offset_bytes, on.scratch, run.length_bytes);
         !queued)
       return queued;
-    if (auto queued = target.scatter(on.stream, on.scratch, run.pieces); !queued)
-      return queued;
+    if (!run.pieces.empty())
+      if (auto queued = target.scatter(on.stream, on.scratch, run.pieces); !queued)
+        return queued;
+    for (const auto& cast : run.casts)
+      if (auto queued = target.cast(on.stream, {.source = on.scratch + cast.source_offset_bytes,
+                                                .from = cast.from,
+                                                .destination = cast.destination,
+                                                .to = cast.to,
+                                                .elements = cast.elements});
+          !queued)
+        return queued;
   }
   return {};
 }

@@ -1,5 +1,6 @@
 #include "actors/pin_arbiter.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <unordered_map>
 #include <utility>
@@ -29,6 +30,9 @@ struct arbiter_state {
   std::unordered_map<pin_ticket, waiting_request> waiting;
   pin_ticket next_ticket = 1;
   memory_bytes traced{};
+  memory_bytes peak{};
+  uint64_t evictions = 0;
+  uint64_t refusals = 0;
 };
 
 using arbiter_actor = traced_actor<arbiter_state>;
@@ -55,10 +59,12 @@ void carry_out(arbiter_actor* self, const pin_grant& grant) {
 }
 
 void carry_out(arbiter_actor* self, const pin_refusal& refusal) {
+  self->state.refusals += refusal.reason.code == errc::cancelled ? 0 : 1;
   answered(self, refusal.ticket).promise.deliver(pin_answer{.hold = nullptr, .reason = refusal.reason});
 }
 
 void carry_out(arbiter_actor* self, const ask_back& order) {
+  ++self->state.evictions;
   tell_owner(self, order.account, pressure{order.account, order.kind, order.bytes});
 }
 
@@ -78,6 +84,9 @@ void trace_used(arbiter_state& state) {
 void run(arbiter_actor* self, const pin_actions& todo) {
   for (const auto& one : todo)
     std::visit([self](const auto& order) { carry_out(self, order); }, one);
+  auto& [host_bytes, pinned_bytes] = self->state.peak;
+  host_bytes = std::max(host_bytes, self->state.rule->used().host_bytes);
+  pinned_bytes = std::max(pinned_bytes, self->state.rule->used().pinned_bytes);
   trace_used(self->state);
 }
 
@@ -158,7 +167,9 @@ caf::behavior arbiter_behavior(arbiter_actor* self, const pin_limits& limits) {
       [=](const machine_pressure& message) { run(self, self->state.rule->pressure(message.wanted_bytes)); },
       [=](show_pins) {
         const auto& rule = *self->state.rule;
-        return pin_status{rule.accounts(), rule.used(), rule.limit()};
+        const auto& state = self->state;
+        return pin_status{rule.accounts(), rule.used(),     rule.limit(),
+                          state.peak,      state.evictions, state.refusals};
       },
   };
 }

@@ -12,6 +12,7 @@
 #include "actors/calling_thread.hpp"
 #include "actors/disk_reader.hpp"
 #include "actors/gpu_uploader.hpp"
+#include "actors/host_copier.hpp"
 #include "actors/pin_arbiter.hpp"
 #include "actors/preloader.hpp"
 #include "actors/stream_stager.hpp"
@@ -54,19 +55,21 @@ expected<uint64_t> effective_host_limit(const runtime_options& options) {
   return default_host_limit_bytes(*limit);
 }
 
-/// What models may take of the device: what is free now, less the scratch memory of uploads. 0 without a device.
+/// What models may take of the device: what is free now, less the scratch memory of uploads, one a stream. 0 without a device.
 expected<uint64_t> usable_device_bytes(const runtime_options& options, uint64_t host_limit_bytes) {
   if (!options.target)
     return 0;
   const auto slot_bytes = arena_pool::rounded(options.holder.chunk_bytes);
-  if (options.staging_bytes < slot_bytes || options.staging_bytes >= host_limit_bytes)
+  if (options.streams == 0 || options.staging_bytes / options.streams < slot_bytes ||
+      options.staging_bytes >= host_limit_bytes)
     return unexpected(error{.code = errc::bad_argument,
                             .what = "staging memory must have room for a slot of " + std::to_string(slot_bytes) +
-                                    " bytes and be less than the host limit of " + std::to_string(host_limit_bytes)});
+                                    " bytes for each of the device's streams, of which there is at least one, and be "
+                                    "less than the host limit of " + std::to_string(host_limit_bytes)});
   const auto memory = options.target->memory();
   if (!memory)
     return unexpected(memory.error());
-  return memory->free_bytes - std::min(memory->free_bytes, options.holder.chunk_bytes);
+  return memory->free_bytes - std::min(memory->free_bytes, options.streams * options.holder.chunk_bytes);
 }
 
 }  // namespace
@@ -77,11 +80,12 @@ struct runtime::parts {
   uint64_t device_limit_bytes = 0;
   std::string engine_name;
   std::shared_ptr<arena_pool> pool;
-  std::shared_ptr<arena_pool> staging_pool;
   system_config config;
   caf::actor_system system{config};
   caf::actor listener, tracer, reader, registry, preloader;
-  caf::actor arbiter, stager, uploader;  // null without a device
+  caf::actor arbiter;
+  std::vector<device_lane> lanes;  // none without a device
+  caf::actor copier;               // null without a device
   bool stopped = false;
 
   void spawn_for_device();
@@ -117,16 +121,13 @@ expected<void> as_result(const expected<cache_answer>& answer) {
 
 }  // namespace
 
-/// Chunks on their way to the device: a part of the host limit of their own, page-locked as far as the pin budget goes.
 void runtime::parts::spawn_for_device() {
-  const auto staging_bytes = options.staging_bytes;
-  arbiter = spawn_pin_arbiter(
-      system, {.host_limit_bytes = staging_bytes,
-               .pin_limit_bytes = std::min(options.pin_budget_bytes.value_or(staging_bytes), staging_bytes)});
-  stager = spawn_stream_stager(
-      system, options.target, staging_pool, arbiter,
-      {.slot_bytes = arena_pool::rounded(options.holder.chunk_bytes), .staging_limit_bytes = staging_bytes});
-  uploader = spawn_gpu_uploader(system, options.target, {.scratch_bytes = options.holder.chunk_bytes});
+  for (size_t i = 0; i < options.streams; ++i)
+    lanes.push_back({spawn_stream_stager(system, options.target, pool, arbiter,
+                                         {.slot_bytes = arena_pool::rounded(options.holder.chunk_bytes),
+                                          .staging_limit_bytes = options.staging_bytes / options.streams}),
+                     spawn_gpu_uploader(system, options.target, {.scratch_bytes = options.holder.chunk_bytes})});
+  copier = spawn_host_copier(system, true);
 }
 
 /// The engine was made before its reader exists, so its completions go where `on_complete` will point.
@@ -141,18 +142,23 @@ void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_
     *on_complete = std::move(callback);
     return std::move(*shared);
   });
+  const auto pin_limit_bytes = std::min(options.pin_budget_bytes.value_or(host_limit_bytes / 2), host_limit_bytes);
+  arbiter =
+      spawn_pin_arbiter(system, {.host_limit_bytes = host_limit_bytes, .pin_limit_bytes = pin_limit_bytes});
   if (options.target)
     spawn_for_device();
+  options.holder.memory_timeout = options.memory_timeout;
   const holder_services services{.reader = reader,
+                                 .arbiter = arbiter,
                                  .listener = listener,
                                  .pool = pool,
                                  .options = options.holder,
                                  .target = options.target,
-                                 .stager = stager,
-                                 .uploader = uploader};
+                                 .lanes = lanes,
+                                 .copier = copier};
   registry = spawn_cache_registry(
       system,
-      {.limits = {.host_limit_bytes = pool->limit_bytes(), .device_limit_bytes = device_limit_bytes},
+      {.limits = {.host_limit_bytes = host_limit_bytes, .device_limit_bytes = device_limit_bytes},
        .memory_timeout = options.memory_timeout},
       services);
   preloader = spawn_preloader(system, registry);
@@ -182,10 +188,7 @@ expected<std::unique_ptr<runtime>> runtime::start(runtime_options options) {
   auto p = std::make_unique<parts>();
   p->options = std::move(options);
   p->host_limit_bytes = *limit;
-  const auto staging_bytes = p->options.target ? p->options.staging_bytes : 0;
-  const auto models_bytes = *limit - staging_bytes;
-  p->pool = arena_pool::make(models_bytes, std::min(p->options.warm_bytes, models_bytes));
-  p->staging_pool = arena_pool::make(staging_bytes, 0);
+  p->pool = arena_pool::make(*limit, std::min(p->options.warm_bytes, *limit));
   p->device_limit_bytes = *device_bytes;
   if (writer)
     p->tracer = spawn_tracer(p->system, std::move(writer));
@@ -244,16 +247,32 @@ expected<void> runtime::stop() {
     else if (result && finished->reason.code != errc{})
       result = unexpected(finished->reason);
   }
-  for (const auto& actor : {p.preloader, p.registry, p.reader, p.stager, p.uploader, p.arbiter, p.tracer, p.listener})
+  std::vector<caf::actor> all{p.preloader, p.registry, p.reader};
+  for (const auto& lane : p.lanes)
+    all.insert(all.end(), {lane.stager, lane.uploader});
+  all.insert(all.end(), {p.copier, p.arbiter, p.tracer, p.listener});
+  for (const auto& actor : all)
     if (actor)
       caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
   return result;
 }
 
 expected<staging_status> runtime::staging() {
-  if (!parts_->stager)
-    return staging_status{};
-  return parts_->ask<staging_status>(parts_->stager, quick_timeout, show_staging{});
+  staging_status sum;
+  for (const auto& lane : parts_->lanes) {
+    const auto status = parts_->ask<staging_status>(lane.stager, quick_timeout, show_staging{});
+    if (!status)
+      return tl::unexpected(status.error());
+    sum.bytes += status->bytes;
+    sum.peak_bytes += status->peak_bytes;
+    sum.pinned_bytes += status->pinned_bytes;
+    sum.pinned_peak_bytes += status->pinned_peak_bytes;
+  }
+  return sum;
+}
+
+expected<pin_status> runtime::budget() {
+  return parts_->ask<pin_status>(parts_->arbiter, quick_timeout, show_pins{});
 }
 
 std::string_view runtime::engine_name() const { return parts_->engine_name; }

@@ -17,6 +17,7 @@
 #include "cache/error.hpp"
 #include "io/read_engine.hpp"
 #include "messages/cache.hpp"
+#include "messages/pin.hpp"
 #include "messages/preload.hpp"
 #include "messages/slot.hpp"
 
@@ -28,9 +29,10 @@ struct runtime_options {
   engine_options engine{};
   holder_options holder{};
   std::shared_ptr<device> target{};    ///< where files of hold `device` go; null: there is none
-  uint64_t staging_bytes = 256 << 20;  ///< most that chunks on their way to the device take; of the host limit
-  std::optional<uint64_t>
-      pin_budget_bytes{};  ///< most page-locked memory; none: as much as staging takes; 0: do without
+  size_t streams = 1;                  ///< of the device, for files to go to it beside each other
+  uint64_t staging_bytes = 256 << 20;  ///< most that chunks on their way to it take, all streams; of the host limit
+  /// Most page-locked memory, of the host limit. None: half of it, since the system cannot swap it; 0: do without.
+  std::optional<uint64_t> pin_budget_bytes{};
   std::chrono::milliseconds memory_timeout = std::chrono::seconds{30};  ///< a load's wait for memory
   std::chrono::milliseconds stop_timeout = std::chrono::seconds{30};
   std::string trace_path{};                                 ///< empty: no trace
@@ -65,6 +67,9 @@ public:
 
   /// What staging for the device takes and took; nothing but zeros without a device.
   expected<staging_status> staging();
+
+  /// Who holds how much of the memory budget, and how it went so far.
+  expected<pin_status> budget();
 
   std::string_view engine_name() const;
   uint64_t host_limit_bytes() const;

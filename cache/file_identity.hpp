@@ -20,8 +20,9 @@ struct file_identity {
   friend auto operator<=>(const file_identity&, const file_identity&) = default;
 };
 
-/// How the bytes of a file are held: read into memory of our own, mapped from the page cache, or on the device alone.
-enum class hold_mode : uint8_t { owned, mapped, device };
+/// How the bytes of a file are held: read into memory of our own, the same and page-locked as far as the budget goes,
+/// mapped from the page cache, or on the device alone.
+enum class hold_mode : uint8_t { owned, pinned, mapped, device };
 
 /// Which memory that is, and so whose limit it counts under.
 enum class tier : uint8_t { host, device };
@@ -36,19 +37,26 @@ struct file_source {
   hold_mode hold = hold_mode::owned;
   bool any_hold =
       false;  ///< of a request: the hold is a preference, and a file held otherwise in the same tier is as good
+  bool host_copy = false;  ///< of a request for the device: come by way of pinned host memory, and leave a copy there
+  std::string cast_to{};   ///< of a file on the device: its float tensors are of this type there; empty: the file's own
 
   /// Whether a file that is held as `held` is what this asks for.
   bool is_satisfied_by(const file_source& held) const {
-    return identity == held.identity && (hold == held.hold || (any_hold && tier_of(hold) == tier_of(held.hold)));
+    const bool pinned_is_owned_too = hold == hold_mode::owned && held.hold == hold_mode::pinned;
+    const bool any_will_do = any_hold && tier_of(hold) == tier_of(held.hold);
+    return identity == held.identity && cast_to == held.cast_to &&
+           (hold == held.hold || pinned_is_owned_too || any_will_do);
   }
 
   friend bool operator==(const file_source& a, const file_source& b) {
-    return a.identity == b.identity && a.hold == b.hold;
+    return a.identity == b.identity && a.hold == b.hold && a.cast_to == b.cast_to;
   }
   friend std::strong_ordering operator<=>(const file_source& a, const file_source& b) {
     if (auto order = a.identity <=> b.identity; order != 0)
       return order;
-    return a.hold <=> b.hold;
+    if (auto order = a.hold <=> b.hold; order != 0)
+      return order;
+    return a.cast_to <=> b.cast_to;
   }
 };
 

@@ -136,26 +136,37 @@ void registry::begin_load(const get_request& request, actions& out) {
 /// The newest holder of this source, or a new one. An override shares only with itself: files from `first_new` on.
 file_id registry::pick_file(const file_source& source, const get_request& request, file_id first_new, actions& out) {
   const auto oldest_allowed = request.mode == cache_mode::override_cache ? first_new : 0;
-  for (auto hold : {source.hold, hold_mode::owned, hold_mode::mapped}) {
-    const auto held = usable_.find({.path = {}, .identity = source.identity, .hold = hold});
+  for (auto hold : {source.hold, hold_mode::pinned, hold_mode::owned, hold_mode::mapped}) {
+    const auto held =
+        usable_.find({.path = {}, .identity = source.identity, .hold = hold, .cast_to = source.cast_to});
     if (held != usable_.end() && source.is_satisfied_by(held->first) && *held->second.rbegin() >= oldest_allowed)
       return *held->second.rbegin();
   }
+  const auto copy =
+      tier_of(source.hold) == tier::device ? host_copy_for(source, request, oldest_allowed, out) : file_id{0};
   const auto file = next_file_++;
   usable_[source].insert(file);
-  files_.emplace(file, held_file{.source = source, .urgent = request.urgent});
-  out.push_back(start_load{file, source, request.urgent});
+  files_.emplace(file, held_file{.source = source, .urgent = request.urgent, .host_copy = copy});
+  if (copy != 0)
+    files_.at(copy).feeding.insert(file);
+  out.push_back(start_load{.file = file, .source = source, .urgent = request.urgent, .host_copy = copy});
   return file;
 }
 
 void registry::hurry(const std::vector<file_id>& files, actions& out) {
   for (auto id : files) {
-    auto& file = files_.at(id);
-    if (file.urgent || file.state == file_state::ready)
-      continue;
-    file.urgent = true;
-    out.push_back(promote{id});
+    hurry(id, out);
+    if (auto copy = files_.at(id).host_copy; copy != 0)
+      hurry(copy, out);
   }
+}
+
+void registry::hurry(file_id id, actions& out) {
+  auto& file = files_.at(id);
+  if (file.urgent || file.state == file_state::ready || file.state == file_state::dropping)
+    return;
+  file.urgent = true;
+  out.push_back(promote{id});
 }
 
 error registry::not_found(const std::string& key) const {
@@ -177,7 +188,10 @@ expected<actions> registry::remove(const std::string& key) {
   if (!entries_.contains(key))
     return unexpected(not_found(key));
   actions out;
+  const auto files = entries_.at(key).files;
   remove_entry(key, out);
+  for (auto file : files)
+    forget_spare(files_.at(file).host_copy, out);
   settle(out);
   return out;
 }

@@ -9,6 +9,10 @@
 /// in the making with the tickets that wait for it. A file that nothing uses any more is dropped, or its load
 /// cancelled.
 ///
+/// A file for the device may come out of a *host copy*: a file in host memory with the same bytes. One that was made for
+/// that alone is a *spare*: no key leads to it, it stays as long as nobody needs its memory, and the next load to the
+/// device finds it by the file's identity. A host copy that fails is no failure of the device's load.
+///
 /// Limits: `registry_limits`; the bytes granted and not yet given back never exceed `host_limit_bytes`
 /// and, of what is held on a device, `device_limit_bytes`. Each tier has its own queue for memory, and evicts its own.
 /// Holders: each of `refuse_bytes`, `cancel_load` and `drop_file` is a holder's last order, answered by `file_dropped`.
@@ -62,7 +66,14 @@ public:
 
   actions lease_returned(lease_id lease);
 
-  /// Removes an entry, kept or not. Its files live on while leased. Loads in the making go on, and put the key anew.
+  /// The file's memory is needed elsewhere: it is freed when nothing uses it, and `keep_file` says so when something
+  /// does.
+  actions asked_back(file_id file);
+
+  /// Frees at least so many bytes of what nobody uses there, or all of it.
+  actions shed(tier where, uint64_t bytes);
+
+  /// Removes an entry, kept or not, and its host copies. Its files live on while leased. Loads in the making go on, and put the key anew.
   expected<actions> remove(const std::string& key);
 
   /// Removes every entry in the same way.
@@ -100,6 +111,9 @@ private:
     uint64_t last_use = 0;
     std::set<std::string> keys{};  // of the entries made of it
     std::set<load_id> loads{};
+    bool spare = false;             // stays without any of these
+    file_id host_copy = 0;          // that it is or was made from
+    std::set<file_id> feeding{};    // files for the device that are being made from it
   };
 
   struct entry {
@@ -144,6 +158,7 @@ private:
   void begin_load(const get_request& request, actions& out);
   file_id pick_file(const file_source& source, const get_request& request, file_id first_new, actions& out);
   void hurry(const std::vector<file_id>& files, actions& out);
+  void hurry(file_id id, actions& out);
   error not_found(const std::string& key) const;
 
   // Loads, entries and files: registry_state.cpp
@@ -160,6 +175,12 @@ private:
   void drop_if_unused(file_id file, actions& out);
   void start_dropping(file_id file);
 
+  // Host copies: registry_copies.cpp
+  file_id host_copy_for(const file_source& source, const get_request& request, file_id oldest_allowed, actions& out);
+  void forget_file(file_id file, actions& out);
+  void forget_spare(file_id file, actions& out);
+  void forget_spares(actions& out);
+
   // Memory: registry_memory.cpp
   byte_ledger& ledger(tier where) { return where == tier::host ? host_ledger_ : device_ledger_; }
   const byte_ledger& ledger(tier where) const { return where == tier::host ? host_ledger_ : device_ledger_; }
@@ -169,6 +190,7 @@ private:
   std::optional<error> too_large_together(const pending_load& load) const;
   void settle(actions& out);
   bool make_room(tier where, actions& out);
+  void evict(file_id file, actions& out);
   std::vector<file_id> evictable_oldest_first(tier where) const;
   bool is_kept(const held_file& file) const;
   bool is_evictable(const held_file& file) const;

@@ -105,16 +105,52 @@ bool registry::make_room(tier where, actions& out) {
   uint64_t evictable_bytes = 0;
   for (auto file : victims)
     evictable_bytes += budget.held_bytes(file);
-  if (evictable_bytes < budget.shortfall_bytes())
-    return false;
+  if (evictable_bytes < budget.shortfall_bytes()) {
+    const auto& waits = files_.at(head.file);
+    if (!waits.spare || !waits.loads.empty())
+      return false;
+    refuse(head.file, errc::out_of_budget, "there is no memory free for a spare copy", out);
+    return true;
+  }
   for (auto file : victims) {
     if (budget.shortfall_bytes() == 0)
       break;
-    const auto keys = files_.at(file).keys;  // empty when an earlier victim's entry took it along
-    for (const auto& key : keys)
-      remove_entry(key, out);
+    evict(file, out);
   }
   return true;
+}
+
+void registry::evict(file_id file, actions& out) {
+  const auto keys = files_.at(file).keys;  // empty when an earlier victim's entry took it along
+  for (const auto& key : keys)
+    remove_entry(key, out);
+  forget_spare(file, out);
+}
+
+actions registry::asked_back(file_id file) {
+  actions out;
+  auto* held = find_file(file);
+  if (!held || held->state == file_state::dropping)
+    return out;
+  if (is_evictable(*held))
+    evict(file, out);
+  else
+    out.push_back(keep_file{file});
+  settle(out);
+  return out;
+}
+
+actions registry::shed(tier where, uint64_t bytes) {
+  actions out;
+  uint64_t freed_bytes = 0;
+  for (auto file : evictable_oldest_first(where)) {
+    if (freed_bytes >= bytes)
+      break;
+    freed_bytes += ledger(where).held_bytes(file);
+    evict(file, out);
+  }
+  settle(out);
+  return out;
 }
 
 std::vector<file_id> registry::evictable_oldest_first(tier where) const {
@@ -132,7 +168,8 @@ bool registry::is_kept(const held_file& file) const {
 }
 
 bool registry::is_evictable(const held_file& file) const {
-  return file.state == file_state::ready && file.leases == 0 && file.loads.empty() && !is_kept(file);
+  return file.state == file_state::ready && file.leases == 0 && file.loads.empty() && file.feeding.empty() &&
+         !is_kept(file);
 }
 
 uint64_t registry::kept_bytes(tier where) const {

@@ -31,6 +31,8 @@ actions registry::file_ready(file_id file) {
     return out;
   held->state = file_state::ready;
   held->last_use = ++uses_;
+  if (auto* copy = find_file(held->host_copy))
+    copy->feeding.erase(file);
   const auto loads = held->loads;
   for (auto id : loads)
     if (all_ready(loads_.at(id)))
@@ -51,8 +53,7 @@ actions registry::file_failed(file_id file, const error& reason) {
     remove_entry(key, out);
   for (auto id : loads)
     fail_load(id, reason, out);
-  ledger_of(file).release(file);
-  files_.erase(file);
+  forget_file(file, out);
   settle(out);
   return out;
 }
@@ -62,8 +63,7 @@ actions registry::file_dropped(file_id file) {
   auto* held = find_file(file);
   if (!held || held->state != file_state::dropping)
     return out;
-  ledger_of(file).release(file);
-  files_.erase(file);
+  forget_file(file, out);
   settle(out);
   return out;
 }
@@ -83,8 +83,9 @@ actions registry::lease_returned(lease_id id) {
     auto* held = find_file(file);
     if (!held)  // its holder died under the lease
       continue;
-    --held->leases;
     held->last_use = now;
+    if (--held->leases == 0)
+      out.push_back(lease_change{file, false});
     drop_if_unused(file, out);
   }
   settle(out);
@@ -95,6 +96,7 @@ actions registry::clear() {
   actions out;
   while (!entries_.empty())
     remove_entry(std::string(entries_.begin()->first), out);
+  forget_spares(out);
   settle(out);
   return out;
 }
@@ -106,6 +108,7 @@ actions registry::stop() {
     fail_load(loads_.begin()->first, error{errc::stopped, "the cache is shutting down"}, out);
   while (!entries_.empty())
     remove_entry(std::string(entries_.begin()->first), out);
+  forget_spares(out);
   return out;
 }
 
@@ -175,8 +178,10 @@ void registry::complete_ticket(ticket_id ticket, bool was_hit, const std::string
                                uint64_t generation, const std::vector<file_id>& files, actions& out) {
   const auto id = next_lease_++;
   const auto now = ++uses_;
+  std::vector<file_id> leased_anew;
   for (auto file : std::set(files.begin(), files.end())) {
-    ++files_.at(file).leases;
+    if (++files_.at(file).leases == 1)
+      leased_anew.push_back(file);
     files_.at(file).last_use = now;
   }
   const auto& given = leases_.emplace(id, lease{key, generation, files}).first->second;
@@ -185,6 +190,8 @@ void registry::complete_ticket(ticket_id ticket, bool was_hit, const std::string
     there->last_use = now;
   }
   out.push_back(complete{ticket, was_hit, key, kind, generation, files, id});
+  for (auto file : leased_anew)  // whoever waits comes first
+    out.push_back(lease_change{file, true});
 }
 
 /// The entry that the lease was given on; null when the key stands for something else by now.
@@ -200,7 +207,8 @@ registry::held_file* registry::find_file(file_id file) {
 
 void registry::drop_if_unused(file_id file, actions& out) {
   const auto& held = files_.at(file);
-  if (held.state == file_state::dropping || held.leases > 0 || !held.keys.empty() || !held.loads.empty())
+  if (held.state == file_state::dropping || held.leases > 0 || !held.keys.empty() || !held.loads.empty() ||
+      held.spare || !held.feeding.empty())
     return;
   if (held.state == file_state::ready)
     out.push_back(drop_file{file});

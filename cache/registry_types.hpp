@@ -47,6 +47,8 @@ struct start_load {
   file_id file;
   file_source source;
   bool urgent;
+  file_id host_copy = 0;  ///< of a file for the device: the same bytes in host memory, there or on their way; 0: none
+  bool spare = false;     ///< of a file in host memory: nobody needs it, so it shall not wait for others' memory
 };
 
 /// The file may take this much memory now. Its holder answers `file_ready` or `file_failed`.
@@ -63,6 +65,17 @@ struct refuse_bytes {
 
 /// Someone waits for this load now: it goes before prefetches.
 struct promote {
+  file_id file;
+};
+
+/// A file that is ready is used by leases from now on, or by none any more.
+struct lease_change {
+  file_id file;
+  bool leased;
+};
+
+/// The answer to `asked_back` for a file that cannot be freed now.
+struct keep_file {
   file_id file;
 };
 
@@ -93,7 +106,8 @@ struct fail {
   error reason;
 };
 
-using action = std::variant<start_load, grant_bytes, refuse_bytes, promote, cancel_load, drop_file, complete, fail>;
+using action = std::variant<start_load, grant_bytes, refuse_bytes, promote, lease_change, keep_file, cancel_load,
+                            drop_file, complete, fail>;
 using actions = std::vector<action>;
 
 struct entry_info {

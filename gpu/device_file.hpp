@@ -5,6 +5,7 @@
 /// any thread. Failure: of the allocation, as the device has it, with the file's path; of reading back, as copies fail.
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,13 +20,15 @@ class device_file {
 public:
   /// Memory for all tensors, not yet filled. A file without a byte of tensors takes none.
   static expected<std::shared_ptr<const device_file>> allocate(std::shared_ptr<device> target, const std::string& path,
-                                                               std::shared_ptr<const safetensors_header> header);
+                                                               const safetensors_header& header,
+                                                               std::optional<dtype> cast_to = {});
   ~device_file();
   device_file(const device_file&) = delete;
   device_file& operator=(const device_file&) = delete;
 
   const std::string& path() const { return path_; }
-  const std::vector<tensor_info>& tensors() const { return header_->tensors; }
+  /// As the device has them: of what was cast, the types and sizes there.
+  const std::vector<tensor_info>& tensors() const { return header_.tensors; }
   const device_layout& layout() const { return layout_; }
   device& target() const { return *target_; }
 
@@ -33,12 +36,16 @@ public:
   device_address address_of(size_t tensor) const { return address_ + layout_.offset_bytes(tensor); }
 
 private:
-  device_file(std::shared_ptr<device> target, std::string path, std::shared_ptr<const safetensors_header> header)
-      : target_(std::move(target)), path_(std::move(path)), header_(std::move(header)), layout_(*header_) {}
+  device_file(std::shared_ptr<device> target, std::string path, const safetensors_header& header,
+              std::optional<dtype> cast_to)
+      : target_(std::move(target)),
+        path_(std::move(path)),
+        header_(header_on_device(header, cast_to)),
+        layout_(header, cast_to) {}
 
   std::shared_ptr<device> target_;
   std::string path_;
-  std::shared_ptr<const safetensors_header> header_;
+  safetensors_header header_;
   device_layout layout_;
   device_address address_ = 0;
 };

@@ -4,6 +4,8 @@
 #include <cassert>
 #include <utility>
 
+#include "gpu/cast.hpp"
+
 namespace longshore {
 namespace {
 
@@ -29,6 +31,14 @@ public:
     is_large_ = is_large;
   }
 
+  void add_cast(uint64_t chunk_offset_bytes, uint64_t length_bytes, cast_piece piece) {
+    end_piece();
+    begin_run(chunk_offset_bytes);
+    piece.source_offset_bytes = run_.length_bytes;
+    run_.casts.push_back(piece);
+    run_.length_bytes += length_bytes;
+  }
+
   upload_plan finish() {
     end_piece();
     end_run();
@@ -41,20 +51,26 @@ private:
       return;
     if (is_large_ || piece_.length_bytes >= small_bytes_) {
       end_run();
-      plan_.direct.push_back(piece_);
+      plan_.direct.push_back(std::exchange(piece_, {}));
       return;
     }
-    if (run_.pieces.empty())
-      run_.chunk_offset_bytes = piece_.chunk_offset_bytes;
+    begin_run(piece_.chunk_offset_bytes);
     run_.pieces.push_back({run_.length_bytes, piece_.destination, piece_.length_bytes});
     run_.length_bytes += piece_.length_bytes;
+    piece_ = {};
+  }
+
+  void begin_run(uint64_t chunk_offset_bytes) {
+    if (run_.length_bytes == 0)
+      run_.chunk_offset_bytes = chunk_offset_bytes;
+    assert(chunk_offset_bytes == run_.chunk_offset_bytes + run_.length_bytes);
   }
 
   /// A run of a single piece is one copy either way, and without a scatter when it goes directly.
   void end_run() {
-    if (run_.pieces.size() == 1)
+    if (run_.pieces.size() == 1 && run_.casts.empty())
       plan_.direct.push_back({run_.chunk_offset_bytes, run_.pieces.front().destination, run_.length_bytes});
-    else if (!run_.pieces.empty())
+    else if (run_.length_bytes > 0)
       plan_.packed.push_back(std::move(run_));
     run_ = {};
   }
@@ -75,20 +91,38 @@ uint64_t upload_plan::scratch_bytes() const {
   return longest_bytes;
 }
 
-device_layout::device_layout(const safetensors_header& header) {
+safetensors_header header_on_device(const safetensors_header& header, std::optional<dtype> cast_to) {
+  auto cast = header;
+  uint64_t end_bytes = 0;
+  for (auto& tensor : cast.tensors) {
+    auto size_bytes = tensor.size_bytes();
+    if (cast_to && can_cast(tensor.type, *cast_to)) {
+      size_bytes = size_bytes / (bits(tensor.type) / 8) * (bits(*cast_to) / 8);
+      tensor.type = *cast_to;
+    }
+    tensor.begin_bytes = end_bytes;
+    end_bytes = tensor.end_bytes = end_bytes + size_bytes;
+  }
+  return cast;
+}
+
+device_layout::device_layout(const safetensors_header& header, std::optional<dtype> cast_to) {
+  const auto there = header_on_device(header, cast_to);
   places_.reserve(header.tensors.size());
   uint64_t file_bytes = 0;
-  for (const auto& tensor : header.tensors) {
+  for (size_t i = 0; i < header.tensors.size(); ++i) {
+    const auto& tensor = header.tensors[i];
     assert(tensor.begin_bytes == file_bytes);  // the format has no holes, and plans count on that
-    places_.push_back({header.data_begin_bytes + tensor.begin_bytes, tensor.size_bytes(), total_bytes_});
+    places_.push_back({header.data_begin_bytes + tensor.begin_bytes, tensor.size_bytes(), total_bytes_, tensor.type,
+                       there.tensors[i].type});
     file_bytes = tensor.end_bytes;
-    total_bytes_ = aligned(total_bytes_ + tensor.size_bytes());
+    total_bytes_ = aligned(total_bytes_ + there.tensors[i].size_bytes());
   }
 }
 
 upload_plan device_layout::plan(uint64_t offset_bytes, uint64_t length_bytes, device_address base,
-                                upload_options options) const {
-  const auto end_bytes = offset_bytes + length_bytes;
+                                upload_options options, uint64_t overlap_bytes) const {
+  const auto end_bytes = offset_bytes + length_bytes - overlap_bytes;
   plan_builder builder{options.small_bytes};
   auto at = std::partition_point(places_.begin(), places_.end(),
                                  [=](const place& p) { return p.file_offset_bytes + p.length_bytes <= offset_bytes; });
@@ -97,6 +131,16 @@ upload_plan device_layout::plan(uint64_t offset_bytes, uint64_t length_bytes, de
       continue;
     const auto begin = std::max(at->file_offset_bytes, offset_bytes);
     const auto end = std::min(at->file_offset_bytes + at->length_bytes, end_bytes);
+    if (at->in_file != at->on_device) {
+      const uint64_t size_bytes = bits(at->in_file) / 8;
+      const auto element_at = [&](uint64_t byte) { return (byte - at->file_offset_bytes + size_bytes - 1) / size_bytes; };
+      const auto first = element_at(begin), elements = element_at(end) - first;
+      const auto destination = base + at->device_offset_bytes + first * (bits(at->on_device) / 8);
+      if (elements > 0)
+        builder.add_cast(at->file_offset_bytes + first * size_bytes - offset_bytes, elements * size_bytes,
+                         {0, at->in_file, destination, at->on_device, elements});
+      continue;
+    }
     const auto destination = base + at->device_offset_bytes + (begin - at->file_offset_bytes);
     builder.add({begin - offset_bytes, destination, end - begin}, at->length_bytes >= options.small_bytes);
   }

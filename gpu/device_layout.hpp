@@ -2,14 +2,17 @@
 /// Where a file's tensors lie on the device, and by which copies a chunk of the file gets there: plans are data.
 ///
 /// On the device tensors stand in file order, each at a multiple of `device::alignment_bytes`, in one allocation of
-/// `total_bytes`. Since files leave no such gaps, a chunk becomes: direct copies, for what is large; and packed runs,
+/// `total_bytes`. Those of a float type can be of another one there: their bytes go to scratch memory and are cast from
+/// there to their places. An element that a chunk's end cuts is the chunk's that it begins in, and so chunks overlap.
+///  Since files leave no such gaps, a chunk becomes: direct copies, for what is large; and packed runs,
 /// for neighbours that are small: one copy of the run into scratch memory on the device, and one scatter from there.
 /// Neighbours that touch on the device as they do in the file are one piece.
 /// Limits: of a chunk of n bytes no more than 2 * (n / small_bytes) + 5 copies. No byte of a tensor of `small_bytes` or
 /// more goes through scratch, not even where a chunk cuts a short piece off it.
-/// Owns a table of 24 bytes a tensor. Pure; immutable, so safe from any thread; cannot fail.
+/// Owns a table of 32 bytes a tensor. Pure; immutable, so safe from any thread; cannot fail.
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "gpu/device.hpp"
@@ -30,10 +33,22 @@ struct direct_copy {
   friend bool operator==(const direct_copy&, const direct_copy&) = default;
 };
 
+/// Elements in a run, from its begin, that are of another type on the device.
+struct cast_piece {
+  uint64_t source_offset_bytes = 0;
+  dtype from{};
+  device_address destination = 0;
+  dtype to{};
+  uint64_t elements = 0;
+
+  friend bool operator==(const cast_piece&, const cast_piece&) = default;
+};
+
 struct packed_run {
   uint64_t chunk_offset_bytes = 0;
   uint64_t length_bytes = 0;
-  std::vector<scatter_piece> pieces;  ///< at least two; their sources count from the run's begin, without gaps
+  std::vector<scatter_piece> pieces{};  ///< their sources count from the run's begin
+  std::vector<cast_piece> casts{};
 };
 
 struct upload_plan {
@@ -44,9 +59,13 @@ struct upload_plan {
   uint64_t scratch_bytes() const;  ///< of the longest run: runs of one stream can follow each other in one scratch
 };
 
+/// The header as the device has the tensors: those of a float type are of type `cast_to`.
+safetensors_header header_on_device(const safetensors_header& header, std::optional<dtype> cast_to);
+
 class device_layout {
 public:
-  explicit device_layout(const safetensors_header& header);
+  /// `cast_to`: the type that float tensors shall have on the device. Its tensors by their dtype there: `on_device`.
+  explicit device_layout(const safetensors_header& header, std::optional<dtype> cast_to = {});
 
   uint64_t total_bytes() const { return total_bytes_; }  ///< a multiple of the alignment
   size_t tensors() const { return places_.size(); }
@@ -55,15 +74,17 @@ public:
   uint64_t offset_bytes(size_t index) const { return places_[index].device_offset_bytes; }
 
   /// How a chunk, read from [offset, offset + length) of the file, goes to the allocation at `base` (0: destinations
-  /// are offsets). Costs a binary search and the tensors that the chunk touches. The file's other bytes are left out.
+  /// are offsets). Of the last `overlap_bytes` there is only what belongs to an element that begins before them. Costs a binary search and the tensors that the chunk touches. The file's other bytes are left out.
   upload_plan plan(uint64_t offset_bytes, uint64_t length_bytes, device_address base,
-                   upload_options options = {}) const;
+                   upload_options options = {}, uint64_t overlap_bytes = 0) const;
 
 private:
   struct place {
     uint64_t file_offset_bytes;
     uint64_t length_bytes;
     uint64_t device_offset_bytes;
+    dtype in_file;
+    dtype on_device;
   };
 
   std::vector<place> places_;

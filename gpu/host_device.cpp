@@ -42,6 +42,7 @@ host_device_counts host_device::counts() const {
   auto result = counts_;
   result.allocated = memory_.allocated();
   result.registered = registrations_.registered();
+  result.link = link_.used();
   return result;
 }
 

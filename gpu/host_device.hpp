@@ -73,6 +73,7 @@ struct host_device_counts {
   uint64_t unpinned_copies = 0;  ///< queued from or to host memory never registered
   uint64_t changed_sources = 0;  ///< seen by `check_sources`
   uint64_t bad_frees = 0;        ///< of addresses where no allocation begins
+  host_link::usage link;
 };
 
 class host_device final : public device {

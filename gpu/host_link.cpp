@@ -18,8 +18,17 @@ host_link::turn host_link::take(host_time ready, uint64_t bytes) {
   const auto ns = std::ceil(1e9 * static_cast<double>(bytes) / static_cast<double>(bytes_per_s_));
   const std::lock_guard guard{mutex_};
   const auto begin = std::max(ready, free_at_);
-  free_at_ = begin + std::chrono::nanoseconds{static_cast<int64_t>(ns)};
+  if (busy_.count() == 0)
+    first_begin_ = begin;
+  const std::chrono::nanoseconds lasts{static_cast<int64_t>(ns)};
+  busy_ += lasts;
+  free_at_ = begin + lasts;
   return {begin, free_at_};
+}
+
+host_link::usage host_link::used() const {
+  const std::lock_guard guard{mutex_};
+  return {busy_, free_at_ - first_begin_};
 }
 
 }  // namespace longshore

@@ -34,11 +34,19 @@ public:
 
   turn take(host_time ready, uint64_t bytes);
 
+  /// How the time from the first turn's begin to the last one's end was used; nothing but zeros without a rate.
+  struct usage {
+    std::chrono::nanoseconds busy{0};
+    std::chrono::nanoseconds whole{0};
+  };
+  usage used() const;
+
 private:
   const uint64_t bytes_per_s_;
   const std::chrono::nanoseconds latency_;
-  std::mutex mutex_;
-  host_time free_at_;
+  mutable std::mutex mutex_;
+  host_time first_begin_, free_at_;
+  std::chrono::nanoseconds busy_{0};
 };
 
 }  // namespace longshore

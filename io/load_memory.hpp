@@ -23,8 +23,8 @@ std::vector<chunk> plan_chunks(const opened_file& opened, plan_options options);
 
 class load_memory {
 public:
-  static expected<std::shared_ptr<load_memory>> owned(opened_file opened, arena_pool& pool);
-  static expected<std::shared_ptr<load_memory>> mapped(opened_file opened);
+  static expected<std::shared_ptr<load_memory>> owned(std::shared_ptr<const opened_file> opened, arena_pool& pool);
+  static expected<std::shared_ptr<load_memory>> mapped(std::shared_ptr<const opened_file> opened);
 
   /// As `plan_chunks` has it.
   std::vector<chunk> plan(plan_options options) const;
@@ -32,19 +32,22 @@ public:
   /// Where the chunk's bytes belong.
   std::byte* destination(const chunk& c) const { return data() + c.offset_bytes; }
 
-  const model_file& file() const { return opened_.file; }
-  const safetensors_header& header() const { return *opened_.header; }
+  /// The file's first byte, and how much memory there is from there on: an arena is whole huge pages.
+  std::byte* data() const;
+  uint64_t size_bytes() const;
+
+  const model_file& file() const { return opened_->file; }
+  const safetensors_header& header() const { return *opened_->header; }
   bool is_mapped() const { return std::holds_alternative<mapping>(bytes_); }
 
   /// The file as its users will see it. Once, when every chunk is in; afterwards this holds nothing.
   std::shared_ptr<const held_file> finish();
 
 private:
-  load_memory(opened_file opened, std::variant<arena, mapping> bytes)
+  load_memory(std::shared_ptr<const opened_file> opened, std::variant<arena, mapping> bytes)
       : opened_(std::move(opened)), bytes_(std::move(bytes)) {}
-  std::byte* data() const;
 
-  opened_file opened_;
+  std::shared_ptr<const opened_file> opened_;
   std::variant<arena, mapping> bytes_;
 };
 

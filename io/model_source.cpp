@@ -9,10 +9,18 @@ namespace longshore {
 namespace {
 
 hold_mode choose_hold(const model_file& file, const source_options& options) {
-  if (options.hold != hold_choice::automatic)
-    return options.hold == hold_choice::owned    ? hold_mode::owned
-           : options.hold == hold_choice::mapped ? hold_mode::mapped
-                                                 : hold_mode::device;
+  switch (options.hold) {
+    case hold_choice::owned:
+      return hold_mode::owned;
+    case hold_choice::pinned:
+      return hold_mode::pinned;
+    case hold_choice::mapped:
+      return hold_mode::mapped;
+    case hold_choice::device:
+      return hold_mode::device;
+    case hold_choice::automatic:
+      break;
+  }
   const auto cached = estimated_resident_bytes(file.fd(), 0, file.size_bytes()).value_or(0);
   const auto is_hot = static_cast<double>(cached) > options.hot_share * static_cast<double>(file.size_bytes());
   return is_hot ? hold_mode::mapped : hold_mode::owned;
@@ -25,7 +33,9 @@ expected<void> add_file(model_source& source, const std::string& path, const sou
   source.files.push_back({.path = path,
                           .identity = file->identity(),
                           .hold = choose_hold(*file, options),
-                          .any_hold = options.hold == hold_choice::automatic});
+                          .any_hold = options.hold == hold_choice::automatic,
+                          .host_copy = options.host_copy,
+                          .cast_to = options.cast_to});
   return {};
 }
 
@@ -60,6 +70,9 @@ bool is_shard_index(const std::string& path) { return path.ends_with(".index.jso
 expected<model_source> find_source(const std::vector<std::string>& paths, source_options options) {
   if (paths.empty())
     return unexpected(error{.code = errc::bad_argument, .what = "a model needs at least one file"});
+  if (!options.cast_to.empty() && options.hold != hold_choice::device)
+    return unexpected(error{.code = errc::bad_argument,
+                            .what = "weights are cast to " + options.cast_to + " only on their way to a device"});
   if (paths.size() == 1 && is_shard_index(paths.front()))
     return find_shards(paths.front(), options);
   model_source source;

@@ -17,7 +17,7 @@
 namespace longshore {
 
 /// How a person asks for a file to be held. Automatic: mapped when the page cache has it already, owned when not.
-enum class hold_choice : uint8_t { automatic, owned, mapped, device };
+enum class hold_choice : uint8_t { automatic, owned, pinned, mapped, device };
 
 struct model_source {
   std::vector<file_source> files{};
@@ -32,6 +32,8 @@ bool is_shard_index(const std::string& path);
 struct source_options {
   hold_choice hold = hold_choice::automatic;
   double hot_share = 0.9;  ///< a file of which more is cached is mapped, when the choice is ours
+  bool host_copy = false;  ///< of files for the device: see file_source
+  std::string cast_to{};   ///< the same; a type's name in the format, such as "F8_E4M3"
 };
 
 /// One path may be a shard index; several are the parts of one model, in their order.

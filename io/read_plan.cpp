@@ -53,11 +53,12 @@ std::vector<chunk> plan_reads(uint64_t begin_bytes, uint64_t end_bytes, const pl
   while (offset < end_bytes) {
     // Chunks end at multiples of their size: an uneven begin must not shift all that follow off the huge pages.
     const auto next = (offset / options.chunk_bytes + 1) * options.chunk_bytes;
-    const auto length = std::min(next, end_bytes) - offset;
+    const auto own_bytes = std::min(next, end_bytes) - offset;
+    const auto length = std::min(next + options.overlap_bytes, end_bytes) - offset;
     const auto cached = static_cast<double>(resident(offset, length));
     const auto is_resident = cached > options.resident_share * static_cast<double>(length);
-    plan.push_back({offset, length, choose(options, is_resident), is_resident});
-    offset += length;
+    plan.push_back({offset, length, choose(options, is_resident), is_resident, length - own_bytes});
+    offset += own_bytes;
   }
   return plan;
 }

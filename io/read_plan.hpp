@@ -2,7 +2,8 @@
 /// Which bytes to read, in which pieces and how: plans are data, made by pure functions.
 ///
 /// A chunk's length is what the file has there; a direct read may ask for more (up to the alignment) and gets less at
-/// the file's end. Chunks cover the range without gap or overlap, in file order. No I/O, no thread, cannot fail.
+/// the file's end. Chunks cover the range without gap, and without overlap unless one is asked for, in file order. No
+/// I/O, no thread, cannot fail.
 
 #include <cstdint>
 #include <functional>
@@ -30,7 +31,9 @@ struct chunk {
   uint64_t length_bytes;
   read_path path;
   bool was_resident;  ///< mostly in the page cache when planned
+  uint64_t overlap_bytes = 0;  ///< at its end, which the next chunk has too
 
+  uint64_t own_bytes() const { return length_bytes - overlap_bytes; }
   friend bool operator==(const chunk&, const chunk&) = default;
 };
 
@@ -42,6 +45,7 @@ struct plan_options {
   bool mapped = false;          ///< populate a mapping instead of reading into an arena
   bool leave_in_cache = false;  ///< cold chunks are read buffered too, so that the next reader finds them
   double resident_share = 0.5;  ///< a chunk of which more is cached is read buffered
+  uint64_t overlap_bytes = 0;   ///< read once more beyond each chunk's end; a multiple of the alignment
 };
 
 /// Bytes of a range that the page cache holds.

@@ -2,7 +2,7 @@
 /// Between the registry and the holders of files, and to whoever watches their progress.
 ///
 /// The registry's orders are the actions of cache/registry.hpp themselves (`grant_bytes`, `refuse_bytes`, `promote`,
-/// `cancel_load`, `drop_file`). A holder that starts answers `file_opened`, then waits for its grant; after it come
+/// `lease_change`, `keep_file`, `cancel_load`, `drop_file`). A holder that starts answers `file_opened`, then waits for its grant; after it come
 /// `file_ready` or `file_failed`. After `refuse_bytes`, `cancel_load` or `drop_file` it answers `file_dropped`, once
 /// its memory is really free, and ends.
 
@@ -27,6 +27,9 @@ struct load_report {
   uint64_t buffered_bytes = 0;  ///< copied out of the page cache
   uint64_t mapped_bytes = 0;
   uint64_t uploaded_bytes = 0;
+  uint64_t upload_ns = 0;         ///< from the first copy to the device to the end of the last
+  uint64_t host_copy_bytes = 0;   ///< of them, those that came out of a host copy and not from the disk
+  uint64_t pinned_bytes = 0;      ///< page-locked when the load was over
   uint64_t waited_for_memory_ns = 0;
 };
 
@@ -50,6 +53,11 @@ struct file_failed {
 };
 
 struct file_dropped {
+  file_id file = 0;
+};
+
+/// The pin arbiter wants the memory of this file for others. Answered by `drop_file` or `keep_file`.
+struct bytes_asked_back {
   file_id file = 0;
 };
 
@@ -94,11 +102,14 @@ struct load_progress {
 LONGSHORE_LOCAL_MESSAGE(grant_bytes)
 LONGSHORE_LOCAL_MESSAGE(refuse_bytes)
 LONGSHORE_LOCAL_MESSAGE(promote)
+LONGSHORE_LOCAL_MESSAGE(lease_change)
+LONGSHORE_LOCAL_MESSAGE(keep_file)
 LONGSHORE_LOCAL_MESSAGE(cancel_load)
 LONGSHORE_LOCAL_MESSAGE(drop_file)
 LONGSHORE_LOCAL_MESSAGE(file_opened)
 LONGSHORE_LOCAL_MESSAGE(file_ready)
 LONGSHORE_LOCAL_MESSAGE(file_failed)
 LONGSHORE_LOCAL_MESSAGE(file_dropped)
+LONGSHORE_LOCAL_MESSAGE(bytes_asked_back)
 LONGSHORE_LOCAL_MESSAGE(open_result)
 LONGSHORE_LOCAL_MESSAGE(load_progress)

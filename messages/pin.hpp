@@ -95,6 +95,9 @@ struct pin_status {
   std::vector<account_info> accounts;
   memory_bytes used;
   memory_bytes limit;
+  memory_bytes peak;       ///< the most of each that was granted at one time
+  uint64_t evictions = 0;  ///< how often an owner was asked to give memory back
+  uint64_t refusals = 0;   ///< requests that got none, those that were given up not counted
 };
 
 /// The arbiter to itself: a request's time is up.

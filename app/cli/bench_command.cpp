@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <optional>
 
+#include "app/cli/bench_device.hpp"
 #include "app/cli/commands.hpp"
 #include "app/cli/exit_code.hpp"
 #include "app/cli/machine_limits.hpp"
@@ -24,6 +26,7 @@ struct bench_arguments {
   unsigned rounds = 5;
   unsigned hits = 2000;
   bool json = false;
+  device_arguments device;
 };
 
 /// What was measured, in seconds, a value a round.
@@ -62,12 +65,14 @@ private:
   expected<void> measure_load(const char* line, hold_choice hold, unsigned repeat);
   expected<void> measure_hits();
   expected<void> add(const char* line, const expected<double>& seconds);
+  double limit_seconds(const std::string& line) const;
 
   const bench_arguments& arguments_;
   context& ctx_;
   std::string path_;
   uint64_t bytes_ = 0;
   arena memory_, other_;
+  std::optional<device_bench> device_;
   std::map<std::string, samples> results_;
   samples hits_;
 };
@@ -169,6 +174,12 @@ expected<void> bench_run::measure() {
       return unexpected(acquired.error());
     *memory = std::move(*acquired);
   }
+  if (arguments_.device.wanted()) {
+    auto made = device_bench::make(arguments_.device, path_);
+    if (!made)
+      return unexpected(made.error());
+    device_ = std::move(*made);
+  }
   progress_lines lines;
   for (unsigned round = 0; round < arguments_.rounds; ++round) {
     lines.draw({"round " + std::to_string(round + 1) + " of " + std::to_string(arguments_.rounds)});
@@ -176,21 +187,38 @@ expected<void> bench_run::measure() {
       return done;
     if (auto done = measure_loads(); !done)
       return done;
+    if (device_)
+      if (auto done = device_->measure([this](const char* line, double s) { results_[line].seconds.push_back(s); });
+          !done)
+        return done;
     if (ctx_.interrupted->requested())
       return unexpected(error{.code = errc::cancelled, .what = "the benchmark was stopped"});
   }
   return measure_hits();
 }
 
+/// What a load can at best take: the slower of what it waits for; 0 for what is a limit itself.
+double bench_run::limit_seconds(const std::string& line) const {
+  if (const auto limit = limit_of.find(line); limit != limit_of.end())
+    return results_.at(limit->second).middle();
+  if (!device_ || !results_.contains(device_bench::link_limit) || std::ranges::count(device_bench::lines, line) == 0 ||
+      !device_bench::is_load(line))
+    return 0;
+  const auto link = results_.at(device_bench::link_limit).middle();
+  return device_bench::reads_the_disk(line) ? std::max(link, results_.at(disk_limit).middle()) : link;
+}
+
 void bench_run::print() const {
-  constexpr std::array order{disk_limit, cold_owned,        cold_warm_memory, copy_limit,
-                             hot_owned,  memory_limit_line, fault_limit,      hot_mapped};
+  std::vector<const char*> order{disk_limit, cold_owned,        cold_warm_memory, copy_limit,
+                                 hot_owned,  memory_limit_line, fault_limit,      hot_mapped};
+  if (device_)
+    order.insert(order.end(), std::begin(device_bench::lines), std::end(device_bench::lines));
   json rows = json::array();
   table t{{"what", "seconds", "least", "most", "GB/s", "of its limit"}};
   for (const auto* line : order) {
     const auto& s = results_.at(line);
-    const auto limit = limit_of.find(line);
-    const auto ratio = limit == limit_of.end() ? 0.0 : s.middle() / results_.at(limit->second).middle();
+    const auto limit = limit_seconds(line);
+    const auto ratio = limit > 0 ? s.middle() / limit : 0.0;
     t.add({line, fixed(s.middle(), 3), fixed(s.least(), 3), fixed(s.most(), 3), human_rate(bytes_, s.middle()),
            ratio > 0 ? fixed(ratio, 2) + "x" : "-"});
     rows.push_back({{"what", line},
@@ -207,6 +235,13 @@ void bench_run::print() const {
   std::printf("%s, %s, medians of %u rounds\n\n%s\ncache hit, caller to lease: %s microseconds (median of %zu)\n",
               path_.c_str(), human_bytes(bytes_).c_str(), arguments_.rounds, t.text().c_str(),
               fixed(hits_.middle() * 1e6, 1).c_str(), hits_.seconds.size());
+  if (device_) {
+    const auto overlapped = results_.at(device_bench::cold_load).middle();
+    const auto disk = results_.at(disk_limit).middle(), link = results_.at(device_bench::link_limit).middle();
+    std::printf("disk and link overlap: %s of the slower alone; one after the other would be %s\n",
+                (fixed(overlapped / std::max(disk, link), 2) + "x").c_str(),
+                (fixed((disk + link) / std::max(disk, link), 2) + "x").c_str());
+  }
 }
 
 /// A file to measure with, removed again whatever happens.
@@ -263,6 +298,7 @@ void add_bench_command(CLI::App& app, context& ctx) {
   command->add_option("--dir", arguments->folder, "where to write that file: the disk to measure");
   command->add_option("--rounds", arguments->rounds, "how often each is measured; medians are shown")
       ->check(CLI::Range(1U, 1000U));
+  arguments->device.add_to(*command);
   command->add_flag("--json", arguments->json, "one JSON object on stdout, with every sample");
   command->callback([arguments, &ctx] { ctx.run = [arguments, &ctx] { return run_bench(*arguments, ctx); }; });
 }

@@ -14,8 +14,10 @@ void device_arguments::add_to(CLI::App& command) {
   command.add_option("--staging", staging_bytes, "most memory for chunks on their way to the device (default 256MiB)")
       ->transform(CLI::AsSizeValue(false));
   command
-      .add_option("--pin-budget", pin_budget_bytes, "most page-locked memory (default: as --staging; 0: do without)")
+      .add_option("--pin-budget", pin_budget_bytes, "most page-locked memory (default: half of the host limit; 0: do without)")
       ->transform(CLI::AsSizeValue(false));
+  command.add_option("--streams", streams, "copies to the device go in so many streams; files take them in turn")
+      ->check(CLI::Range(1U, 64U));
 }
 
 void device_arguments::apply_to(runtime_options& options) const {
@@ -25,6 +27,7 @@ void device_arguments::apply_to(runtime_options& options) const {
       .capacity_bytes = capacity_bytes, .link_bytes_per_s = static_cast<uint64_t>(link_gb_per_s * 1e9)});
   options.staging_bytes = staging_bytes;
   options.pin_budget_bytes = pin_budget_bytes;
+  options.streams = streams;
 }
 
 }  // namespace longshore

@@ -19,13 +19,14 @@ struct device_arguments {
   double link_gb_per_s = 0;
   uint64_t staging_bytes = uint64_t{256} << 20;
   std::optional<uint64_t> pin_budget_bytes;
+  size_t streams = 1;
 
-  /// Adds --device, --device-capacity, --link, --staging, --pin-budget.
+  /// Adds --device, --device-capacity, --link, --staging, --pin-budget, --streams.
   void add_to(CLI::App& command);
 
   bool wanted() const { return name != "none"; }
 
-  /// Puts the device into the options of a runtime.
+  /// Makes the device and puts it into the options of a runtime.
   void apply_to(runtime_options& options) const;
 };
 

@@ -13,6 +13,7 @@
 #include "app/cli/runtime_session.hpp"
 #include "app/cli/terminal.hpp"
 #include "app/cli/usage.hpp"
+#include "gpu/host_device.hpp"
 #include "io/digest.hpp"
 #include "io/model_source.hpp"
 #include "io/trace_ring.hpp"
@@ -25,6 +26,8 @@ struct load_arguments {
   unsigned repeat = 1;
   bool digest = false;
   bool touch = false;
+  bool host_copy = false;
+  std::string cast_to;
   runtime_arguments runtime;
   device_arguments device;
 };
@@ -34,6 +37,7 @@ struct load_result {
   double cpu_seconds = 0;       // of all of them
   std::vector<std::shared_ptr<const model_lease>> leases;
   staging_status staging;
+  pin_status budget;
 };
 
 /// A mapped file that is cut short while its bytes are used: the one fault that comes as a signal.
@@ -49,7 +53,9 @@ std::vector<preload_item> items_of(const load_arguments& arguments) {
   for (const auto& file : arguments.files) {
     if (!seen.insert(file).second)
       continue;
-    auto source = find_source({file}, {.hold = arguments.runtime.hold});
+    auto source = find_source({file}, {.hold = arguments.runtime.hold,
+                                       .host_copy = arguments.host_copy,
+                                       .cast_to = arguments.cast_to});
     preload_item item{.request = {.key = file, .kind = model_kind::data}};
     if (source)
       item.request.source = std::move(*source);
@@ -123,7 +129,8 @@ expected<digest_map> digests_of(const load_result& result) {
 
 /// The sums over all files that were loaded.
 struct load_totals {
-  uint64_t bytes = 0, tensors = 0, direct = 0, buffered = 0, mapped = 0, uploaded = 0;
+  uint64_t bytes = 0, tensors = 0, direct = 0, buffered = 0, mapped = 0, uploaded = 0, from_host_copy = 0;
+  uint64_t upload_ns = 0;  // of the file that took longest: files go to the device beside each other
   std::set<std::string> holds;
 
   void add(const std::vector<tensor_info>& of_file, const char* hold) {
@@ -146,9 +153,24 @@ load_totals totals_of(const load_result& result) {
       sum.buffered += report.buffered_bytes;
       sum.mapped += report.mapped_bytes;
       sum.uploaded += report.uploaded_bytes;
+      sum.from_host_copy += report.host_copy_bytes;
+      sum.upload_ns = std::max(sum.upload_ns, report.upload_ns);
     }
   }
   return sum;
+}
+
+/// How well the link of a host device was used; of other devices nobody knows.
+json link_report(const runtime_options& options) {
+  const auto* host = dynamic_cast<const host_device*>(options.target.get());
+  if (host == nullptr)
+    return json::object();
+  const auto counts = host->counts();
+  json report{{"copies", counts.copies}};
+  if (counts.link.whole.count() > 0)
+    report["link_busy_share"] =
+        static_cast<double>(counts.link.busy.count()) / static_cast<double>(counts.link.whole.count());
+  return report;
 }
 
 expected<json> report_of(const load_arguments& arguments, const load_result& result, std::string_view engine) {
@@ -169,8 +191,13 @@ expected<json> report_of(const load_arguments& arguments, const load_result& res
   if (arguments.device.wanted())
     report.update({{"device", arguments.device.name},
                    {"uploaded_bytes", sum.uploaded},
+                   {"upload_seconds", static_cast<double>(sum.upload_ns) / 1e9},
+                   {"host_copy_bytes", sum.from_host_copy},
                    {"staging_peak_bytes", result.staging.peak_bytes},
-                   {"pinned_peak_bytes", result.staging.pinned_peak_bytes}});
+                   {"pinned_peak_bytes", result.budget.peak.pinned_bytes},
+                   {"evictions", result.budget.evictions},
+                   {"refusals", result.budget.refusals}});
+  report.update(link_report(arguments.runtime.options));
   if (arguments.digest) {
     auto digests = digests_of(result);
     if (!digests)
@@ -180,7 +207,7 @@ expected<json> report_of(const load_arguments& arguments, const load_result& res
   return report;
 }
 
-void print_report(const load_arguments& arguments, const json& report) {
+void print_report(const load_arguments& arguments, const load_result& result, const json& report) {
   if (arguments.runtime.json)
     return print_json(report);
   table t{{"seconds", "bytes", "tensors", "GB/s", "hold", "engine", "direct", "buffered", "mapped", "CPU s",
@@ -190,6 +217,13 @@ void print_report(const load_arguments& arguments, const json& report) {
          fixed(report["gb_per_s"], 2), report["hold"], report["engine"], bytes("direct_bytes"), bytes("buffered_bytes"),
          bytes("mapped_bytes"), fixed(report["cpu_seconds"], 3), bytes("peak_rss_bytes")});
   std::fputs(t.text().c_str(), stdout);
+  if (arguments.device.wanted()) {
+    table d{{"device", "upload s", "uploaded", "from host copy", "staging peak", "pinned peak", "evictions", "refusals"}};
+    d.add({report["device"], fixed(report["upload_seconds"], 3), bytes("uploaded_bytes"), bytes("host_copy_bytes"),
+           bytes("staging_peak_bytes"), bytes("pinned_peak_bytes"), std::to_string(result.budget.evictions),
+           std::to_string(result.budget.refusals)});
+    std::fputs(d.text().c_str(), stdout);
+  }
   if (arguments.digest)
     for (const auto& [tensor, digest] : report["digests"].items())
       std::printf("%s  %s\n", digest.get<std::string>().c_str(), tensor.c_str());
@@ -204,11 +238,15 @@ expected<void> load_all(runtime& loader, const load_arguments& arguments, load_r
   auto staging = loader.staging();
   if (!staging)
     return tl::unexpected(staging.error());
+  auto budget = loader.budget();
+  if (!budget)
+    return tl::unexpected(budget.error());
   result.staging = *staging;
+  result.budget = std::move(*budget);
   const auto report = report_of(arguments, result, loader.engine_name());
   if (!report)
     return tl::unexpected(report.error());
-  print_report(arguments, *report);
+  print_report(arguments, result, *report);
   return {};
 }
 
@@ -249,6 +287,12 @@ void add_load_command(CLI::App& app, context& ctx) {
   command->add_flag("--touch", arguments->touch, "read one byte of each page of every tensor, and count that time too");
   arguments->runtime.add_to(*command, hold_choice::automatic);
   arguments->device.add_to(*command);
+  command
+      ->add_option("--dtype", arguments->cast_to,
+                   "cast float weights to this type on their way to the device (default: as the file has them)")
+      ->check(CLI::IsMember({"F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}, CLI::ignore_case));
+  command->add_flag("--host-copy", arguments->host_copy,
+                    "go to the device by way of page-locked host memory, and keep that copy while memory allows");
   command->callback([arguments, &ctx] { ctx.run = [arguments, &ctx] { return run_load(*arguments, ctx); }; });
 }
 

@@ -3,14 +3,16 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <optional>
 #include <sstream>
 
 #include "app/cli/commands.hpp"
 #include "app/cli/demo_models.hpp"
+#include "app/cli/device_arguments.hpp"
 #include "app/cli/exit_code.hpp"
+#include "app/cli/preload_report.hpp"
 #include "app/cli/runtime_session.hpp"
 #include "app/cli/terminal.hpp"
+#include "gpu/cast.hpp"
 #include "io/digest.hpp"
 #include "io/digest_file.hpp"
 #include "io/model_folders.hpp"
@@ -26,16 +28,7 @@ struct preload_arguments {
   std::vector<std::string> models;
   bool no_verify = false;
   runtime_arguments runtime;
-};
-
-/// What became of one entry of the configuration.
-struct preloaded_entry {
-  preload_entry entry;
-  preload_outcome outcome;
-  std::optional<bool> digest_ok;  ///< nothing when it was not checked
-  std::optional<error> failure;
-
-  const leased_model* model() const { return outcome.answer.lease ? &outcome.answer.lease->model() : nullptr; }
+  device_arguments device;
 };
 
 int give_up(const error& reason) {
@@ -79,11 +72,11 @@ expected<void> write_demo_models(const std::string& folder, context& ctx) {
   return {};
 }
 
-void tell_about(const preload_config& config) {
+void tell_about(const preload_config& config, const preload_arguments& arguments) {
   for (const auto& warning : config.warnings)
     print_warning(warning);
-  if (config.auto_gpu_load)
-    print_note("settings.auto_gpu_load is ignored: preload does not load to a device yet, models stay in host memory");
+  if (config.auto_gpu_load && !arguments.device.wanted())
+    print_note("settings.auto_gpu_load is on, but no --device was named: models stay in host memory");
   if (!config.verbose)
     return;
   for (const auto& entry : config.entries)
@@ -91,7 +84,20 @@ void tell_about(const preload_config& config) {
                (entry.description.empty() ? "" : ": " + entry.description) + (entry.enabled ? "" : " [disabled]"));
 }
 
-expected<model_source> find_entry(const preload_entry& entry, const std::vector<std::string>& roots, hold_choice hold) {
+/// Whether the configuration sends this entry to the device. A text encoder may be told to stay on the CPU.
+bool is_for_device(const preload_config& config, const preload_entry& entry, const preload_arguments& arguments) {
+  return config.auto_gpu_load && arguments.device.wanted() && entry.device != "cpu";
+}
+
+/// The type of the format that a weight_dtype stands for; empty for "default", which leaves weights as they are.
+std::string type_on_device(const preload_entry& entry) {
+  if (entry.weight_dtype.starts_with("fp8_e4m3fn"))  // "_fast" is about how they are multiplied later
+    return "F8_E4M3";
+  return entry.weight_dtype == "fp8_e5m2" ? "F8_E5M2" : "";
+}
+
+expected<model_source> find_entry(const preload_entry& entry, const std::vector<std::string>& roots,
+                                  const source_options& how) {
   std::vector<std::string> paths;
   for (const auto& file : entry.files) {
     auto path = find_model_file(roots, entry.kind, file);
@@ -102,40 +108,80 @@ expected<model_source> find_entry(const preload_entry& entry, const std::vector<
     }
     paths.push_back(std::move(*path));
   }
-  return find_source(paths, {.hold = hold});
+  return find_source(paths, how);
 }
 
-preload_item item_of(const preload_entry& entry, const preload_arguments& arguments) {
+preload_item item_of(const preload_entry& entry, const std::vector<std::string>& roots, const source_options& how) {
   preload_item item{.request = {.key = entry.key, .kind = entry.kind, .keep = true, .urgent = false}};
-  if (auto source = find_entry(entry, arguments.models, arguments.runtime.hold))
+  if (auto source = find_entry(entry, roots, how))
     item.request.source = std::move(*source);
   else
     item.reason = source.error();
   return item;
 }
 
+expected<void> load_chosen(std::vector<preloaded_entry>& entries, const std::vector<size_t>& chosen,
+                           const std::vector<preload_item>& items, runtime& loader) {
+  auto outcomes = loader.preload(items);
+  if (!outcomes)
+    return tl::unexpected(outcomes.error());
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    auto& entry = entries[chosen[i]];
+    entry.outcome = std::move((*outcomes)[i]);
+    entry.failure.reset();
+    if (!entry.model())
+      entry.failure = entry.outcome.answer.reason;
+  }
+  return {};
+}
+
+/// What does not fit on the device stays in host memory: there it is still a load saved.
+expected<void> load_to_host_instead(std::vector<preloaded_entry>& entries, const preload_arguments& arguments,
+                                    runtime& loader) {
+  std::vector<size_t> chosen;
+  std::vector<preload_item> items;
+  for (size_t i = 0; i < entries.size(); ++i)
+    if (entries[i].for_device && entries[i].failure && entries[i].failure->code == errc::out_of_budget) {
+      print_warning("\"" + entries[i].entry.key + "\" stays in host memory: " + to_text(*entries[i].failure));
+      chosen.push_back(i);
+      items.push_back(item_of(entries[i].entry, arguments.models, {.hold = arguments.runtime.hold}));
+    }
+  return chosen.empty() ? expected<void>{} : load_chosen(entries, chosen, items, loader);
+}
+
 expected<std::vector<preloaded_entry>> load_entries(const preload_config& config, const preload_arguments& arguments,
                                                     runtime& loader) {
   std::vector<preloaded_entry> entries;
+  std::vector<size_t> all;
   std::vector<preload_item> items;
-  for (const auto& entry : config.entries)
-    if (entry.enabled) {
-      entries.push_back({.entry = entry, .outcome = {}, .digest_ok = {}, .failure = {}});
-      items.push_back(item_of(entry, arguments));
-    }
-  auto outcomes = loader.preload(std::move(items));
-  if (!outcomes)
-    return tl::unexpected(outcomes.error());
-  for (size_t i = 0; i < entries.size(); ++i) {
-    entries[i].outcome = std::move((*outcomes)[i]);
-    if (!entries[i].model())
-      entries[i].failure = entries[i].outcome.answer.reason;
+  for (const auto& entry : config.entries) {
+    if (!entry.enabled)
+      continue;
+    const bool for_device = is_for_device(config, entry, arguments);
+    const source_options how{.hold = for_device ? hold_choice::device : arguments.runtime.hold,
+                             .host_copy = for_device,
+                             .cast_to = for_device ? type_on_device(entry) : ""};
+    all.push_back(entries.size());
+    entries.push_back({.entry = entry, .for_device = for_device, .outcome = {}, .digest_ok = {}, .failure = {}});
+    items.push_back(item_of(entry, arguments.models, how));
   }
+  auto loaded = load_chosen(entries, all, items, loader);
+  if (loaded)
+    loaded = load_to_host_instead(entries, arguments, loader);
+  if (!loaded)
+    return tl::unexpected(loaded.error());
   return entries;
 }
 
+error wrong_bytes(const std::string& path, const std::string& tensor) {
+  return {.code = errc::mismatch,
+          .what = "the bytes in memory are not those on disk",
+          .path = path,
+          .where = tensor};
+}
+
 /// Compares what is in memory with a second, plain reading of the file.
-expected<void> check_file(const held_file& held, context& ctx) {
+expected<void> check_held(const held_file& held, context& ctx) {
   const auto file = model_file::open(held.path());
   if (!file)
     return unexpected(file.error());
@@ -143,13 +189,44 @@ expected<void> check_file(const held_file& held, context& ctx) {
       digest_file(*file, held.header(), {.progress = [&](uint64_t) { return !ctx.interrupted->requested(); }});
   if (!on_disk)
     return unexpected(on_disk.error());
-  for (size_t i = 0; i < on_disk->size(); ++i) {
-    const auto& tensor = held.tensors()[i];
-    if (xxh3_128_hex(held.bytes_of(tensor)) != (*on_disk)[i])
-      return unexpected(error{.code = errc::mismatch,
-                              .what = "the bytes in memory are not those on disk",
-                              .path = held.path(),
-                              .where = tensor.name});
+  for (size_t i = 0; i < on_disk->size(); ++i)
+    if (xxh3_128_hex(held.bytes_of(held.tensors()[i])) != (*on_disk)[i])
+      return unexpected(wrong_bytes(held.path(), held.tensors()[i].name));
+  return {};
+}
+
+/// The tensor's bytes as the file has them, cast as the device has them.
+expected<std::vector<std::byte>> expected_bytes(const model_file& file, const safetensors_header& header,
+                                                size_t tensor, dtype to) {
+  const auto& info = header.tensors[tensor];
+  std::vector<std::byte> bytes(info.size_bytes());
+  if (auto read = file.read_at(bytes, header.data_begin_bytes + info.begin_bytes); !read)
+    return unexpected(read.error());
+  if (info.type == to)
+    return bytes;
+  const auto elements = bytes.size() * 8 / bits(info.type);
+  std::vector<std::byte> cast(elements * bits(to) / 8);
+  cast_elements(bytes.data(), info.type, cast.data(), to, elements);
+  return cast;
+}
+
+/// The same for what is on the device, which is read back.
+expected<void> check_on_device(const device_file& held, context& ctx) {
+  const auto file = model_file::open(held.path());
+  if (!file)
+    return unexpected(file.error());
+  const auto header = read_header(*file);
+  if (!header)
+    return unexpected(header.error());
+  for (size_t i = 0; i < held.tensors().size(); ++i) {
+    if (ctx.interrupted->requested())
+      return unexpected(error{.code = errc::cancelled, .what = "the check was stopped", .path = held.path()});
+    const auto right = expected_bytes(*file, *header, i, held.tensors()[i].type);
+    const auto found = read_back(held, i);
+    if (!right || !found)
+      return unexpected(right ? found.error() : right.error());
+    if (*right != *found)
+      return unexpected(wrong_bytes(held.path(), held.tensors()[i].name));
   }
   return {};
 }
@@ -161,98 +238,13 @@ void check_entries(std::vector<preloaded_entry>& entries, context& ctx) {
       continue;
     lines.draw({"checking " + entry.entry.key});
     for (const auto& file : entry.model()->files)
-      if (auto same = check_file(*file, ctx); !same && !entry.failure)
+      if (auto same = check_held(*file, ctx); !same && !entry.failure)
+        entry.failure = same.error();
+    for (const auto& file : entry.model()->device_files)
+      if (auto same = check_on_device(*file, ctx); !same && !entry.failure)
         entry.failure = same.error();
     entry.digest_ok = !entry.failure;
   }
-}
-
-struct entry_sums {
-  uint64_t tensors = 0, bytes = 0, direct = 0, buffered = 0, mapped = 0;
-
-  std::string path() const {
-    std::string text;
-    for (const auto& [bytes_so, word] : {std::pair{direct, "direct"}, {buffered, "buffered"}, {mapped, "mapped"}})
-      if (bytes_so > 0)
-        text += (text.empty() ? "" : "+") + std::string(word);
-    return text.empty() ? "-" : text;
-  }
-};
-
-entry_sums sums_of(const leased_model& model) {
-  entry_sums sums;
-  for (size_t i = 0; i < model.files.size(); ++i) {
-    sums.tensors += model.files[i]->tensors().size();
-    for (const auto& tensor : model.files[i]->tensors())
-      sums.bytes += tensor.size_bytes();
-    sums.direct += model.reports[i].direct_bytes;
-    sums.buffered += model.reports[i].buffered_bytes;
-    sums.mapped += model.reports[i].mapped_bytes;
-  }
-  return sums;
-}
-
-double seconds_of(const preloaded_entry& entry) { return static_cast<double>(entry.outcome.took_ns) / 1e9; }
-
-json row_of(const preloaded_entry& entry) {
-  json row{{"key", entry.entry.key},
-           {"kind", name(entry.entry.kind)},
-           {"pointer", entry.entry.pointer},
-           {"files", entry.entry.files}};
-  if (const auto* model = entry.model()) {
-    const auto sums = sums_of(*model);
-    row.update({{"tensors", sums.tensors},
-                {"bytes", sums.bytes},
-                {"seconds", seconds_of(entry)},
-                {"gb_per_s", static_cast<double>(sums.bytes) / 1e9 / seconds_of(entry)},
-                {"direct_bytes", sums.direct},
-                {"buffered_bytes", sums.buffered},
-                {"mapped_bytes", sums.mapped},
-                {"generation", model->generation},
-                {"digest_ok", entry.digest_ok ? json(*entry.digest_ok) : json(nullptr)}});
-  }
-  if (entry.failure)
-    row["error"] = to_json(*entry.failure);
-  return row;
-}
-
-void print_table(const std::vector<preloaded_entry>& entries) {
-  table t{{"key", "kind", "tensors", "bytes", "seconds", "GB/s", "read", "digest"}};
-  for (const auto& entry : entries) {
-    if (const auto* model = entry.model()) {
-      const auto sums = sums_of(*model);
-      t.add({entry.entry.key, std::string{name(entry.entry.kind)}, std::to_string(sums.tensors),
-             human_bytes(sums.bytes), fixed(seconds_of(entry), 3), human_rate(sums.bytes, seconds_of(entry)),
-             sums.path(),
-             !entry.digest_ok   ? "-"
-             : *entry.digest_ok ? "ok"
-                                : "WRONG"});
-    } else {
-      t.add({entry.entry.key, std::string{name(entry.entry.kind)}, "-", "-", "-", "-",
-             std::string{name(entry.failure->code)}, "-"});
-    }
-  }
-  std::fputs(t.text().c_str(), stdout);
-}
-
-int report(const preload_arguments& arguments, const std::vector<preloaded_entry>& entries, runtime& loader) {
-  if (arguments.runtime.json) {
-    json models = json::array();
-    for (const auto& entry : entries)
-      models.push_back(row_of(entry));
-    print_json({{"models", std::move(models)},
-                {"engine", loader.engine_name()},
-                {"host_limit_bytes", loader.host_limit_bytes()}});
-  } else {
-    print_table(entries);
-  }
-  int code = exit_ok;
-  for (const auto& entry : entries)
-    if (entry.failure) {
-      print_error(*entry.failure);
-      code = code == exit_ok ? exit_code_of(entry.failure->code) : code;
-    }
-  return code;
 }
 
 /// Fills in what the command line left out: the configuration, the model folders, and models where there are none.
@@ -278,7 +270,8 @@ int run_preload(preload_arguments arguments, context& ctx) {
     return give_up(config.error());
   if (auto settled = settle_paths(arguments, ctx); !settled)
     return give_up(settled.error());
-  tell_about(*config);
+  tell_about(*config, arguments);
+  arguments.device.apply_to(arguments.runtime.options);
   auto session = runtime_session::start(arguments.runtime, ctx);
   if (!session)
     return give_up(session.error());
@@ -288,7 +281,7 @@ int run_preload(preload_arguments arguments, context& ctx) {
     if (!arguments.no_verify)
       check_entries(*entries, ctx);
     if (!ctx.interrupted->requested())
-      code = report(arguments, *entries, (*session)->loader());
+      code = report_preloaded(*entries, (*session)->loader(), arguments.runtime.json);
     entries->clear();
   }
   const auto finished = (*session)->finish();
@@ -315,6 +308,7 @@ void add_preload_command(CLI::App& app, context& ctx) {
       ->take_all();
   command->add_flag("--no-verify", arguments->no_verify, "do not compare what was loaded with a second reading");
   arguments->runtime.add_to(*command, hold_choice::owned);
+  arguments->device.add_to(*command);
   command->callback([arguments, &ctx] { ctx.run = [arguments, &ctx] { return run_preload(*arguments, ctx); }; });
 }
 

@@ -3,8 +3,9 @@
 /// disk completes, and when time passes.
 ///
 /// Owns an actor system on CAF's test coordinator with its virtual clock, a pool of arenas, a virtual disk, a registry
-/// and a reader. Everything that happens is one *event*: a message handled or a read completed. After each the pool's
-/// limit is checked, and `after_each_event` runs. Deterministic: the same calls (and seeds) give the same history.
+/// and a reader, and, where asked for, a stepped device with what serves it. Everything that happens is one *event*: a
+/// message handled, a read completed, a step of the device. After each the pool's limit is checked, and
+/// `after_each_event` runs. Deterministic: the same calls (and seeds) give the same history.
 /// Failure: a broken rule fails the running test.
 
 #include <chrono>
@@ -27,11 +28,17 @@
 
 #include "actors/cache_registry.hpp"
 #include "actors/disk_reader.hpp"
+#include "actors/gpu_uploader.hpp"
+#include "actors/host_copier.hpp"
+#include "actors/pin_arbiter.hpp"
 #include "actors/preloader.hpp"
+#include "actors/stream_stager.hpp"
 #include "io/arena.hpp"
 #include "messages/cache.hpp"
+#include "messages/pin.hpp"
 #include "messages/preload.hpp"
 #include "tests/actors/model_files.hpp"
+#include "tests/actors/stepped_device.hpp"
 #include "tests/actors/virtual_disk.hpp"
 
 namespace longshore {
@@ -57,6 +64,10 @@ struct world_options {
                         .leave_in_cache = true,
                         .open_on_own_thread = false};
   std::chrono::milliseconds memory_timeout = std::chrono::seconds{30};
+  std::shared_ptr<stepped_device> device{};
+  uint64_t device_limit_bytes = 0;
+  uint64_t pin_limit_bytes = 0;
+  uint64_t staging_bytes = 0;
 };
 
 class actor_world {
@@ -68,6 +79,7 @@ class actor_world {
 public:
   explicit actor_world(const world_options& options = {})
       : limit_bytes(options.limit_bytes),
+        device(options.device),
         pool(arena_pool::make(options.limit_bytes, options.warm_bytes)),
         disk(options.disk_depth),
         system(config_),
@@ -77,16 +89,36 @@ public:
     listener = system.spawn([this](caf::event_based_actor*) -> caf::behavior {
       return {[this](const load_progress& news) { progress.push_back(news); }};
     });
+    arbiter = spawn_pin_arbiter(
+        system, {.host_limit_bytes = limit_bytes, .pin_limit_bytes = options.pin_limit_bytes, .hysteresis_bytes = 0});
+    if (device)
+      spawn_for_device(options);
     registry = spawn_cache_registry(
-        system, {.limits = {.host_limit_bytes = limit_bytes}, .memory_timeout = options.memory_timeout},
-        {.reader = reader, .listener = listener, .pool = pool, .options = options.holder});
+        system,
+        {.limits = {.host_limit_bytes = limit_bytes, .device_limit_bytes = options.device_limit_bytes},
+         .memory_timeout = options.memory_timeout},
+        {.reader = reader,
+         .arbiter = arbiter,
+         .listener = listener,
+         .pool = pool,
+         .options = options.holder,
+         .target = device,
+         .lanes = lanes,
+         .copier = copier});
+    servants_ = running_actors_now() - running_before_;
     run();
   }
 
   ~actor_world() {
     after_each_event = [] {};
-    for (const auto& actor : {registry, reader, listener})
-      caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
+    std::vector<caf::actor> all{registry, reader, listener, copier};
+    for (auto& lane : std::exchange(lanes, {}))
+      all.insert(all.end(), {lane.stager, lane.uploader});
+    all.push_back(arbiter);
+    for (const auto& actor : all)
+      if (actor)
+        caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
+    all.clear();
     last_by_name_.clear();
     advance(std::chrono::hours{24});  // also takes what is left off the virtual clock
     EXPECT_EQ(running_actors(), 0U) << "an actor outlived its runtime";
@@ -133,18 +165,23 @@ public:
   bool step() {
     if (scheduler.has_job())
       return handle_next();
-    return disk.in_flight() > 0 && complete_read(0);
+    if (disk.in_flight() > 0)
+      return complete_read(0);
+    return device && device->pending() > 0 && step_device(0);
   }
 
   /// The next event of any order that a real machine could show.
   template <class Random>
   bool step_shuffled(Random& random) {
-    const auto choices = scheduler.jobs.size() + disk.in_flight();
+    const auto messages = scheduler.jobs.size(), reads = disk.in_flight();
+    const auto choices = messages + reads + (device ? device->pending() : 0);
     if (choices == 0)
       return false;
     const auto choice = random() % choices;
-    if (choice >= scheduler.jobs.size())
-      return complete_read(choice - scheduler.jobs.size());
+    if (choice >= messages + reads)
+      return step_device(choice - messages - reads);
+    if (choice >= messages)
+      return complete_read(choice - messages);
     std::swap(scheduler.jobs.front(), scheduler.jobs[choice]);
     return handle_next();
   }
@@ -180,7 +217,7 @@ public:
 
   void kill(const caf::actor& victim) { caf::anon_send_exit(victim, caf::exit_reason::kill); }
 
-  size_t running_actors() { return system.registry().running() - running_before_; }
+  size_t running_actors() { return running_actors_now() - running_before_; }
   size_t used_bytes() const { return pool->mapped_bytes() - pool->idle_bytes(); }
 
   /// Stops in order and checks that nothing is left but what `leases` hold.
@@ -191,7 +228,7 @@ public:
     EXPECT_TRUE(stopped->answers.front().done);
     if (leases == 0) {
       EXPECT_EQ(used_bytes(), 0U);
-      EXPECT_EQ(running_actors(), 3U) << "a holder or opener outlived the stop";
+      EXPECT_EQ(running_actors(), servants_) << "a holder or opener outlived the stop";
     }
     EXPECT_EQ(disk.in_flight(), 0U);
   }
@@ -204,14 +241,29 @@ public:
 
   const uint64_t limit_bytes;
   std::function<void()> after_each_event = [] {};
+  std::shared_ptr<stepped_device> device;
   std::shared_ptr<arena_pool> pool;
   virtual_disk disk;
   std::vector<load_progress> progress;
   caf::actor_system system;
   caf::scheduler::test_coordinator& scheduler;
-  caf::actor reader, listener, registry;
+  caf::actor reader, listener, arbiter, copier, registry;
+  std::vector<device_lane> lanes;
 
 private:
+  size_t running_actors_now() { return system.registry().running(); }
+
+  void spawn_for_device(const world_options& options) {
+    lanes.push_back({spawn_stream_stager(system, device, pool, arbiter,
+                                         {.slot_bytes = arena_pool::rounded(options.holder.chunk_bytes),
+                                          .staging_limit_bytes = options.staging_bytes}),
+                     spawn_gpu_uploader(system, device, {.scratch_bytes = options.holder.chunk_bytes})});
+    copier = spawn_host_copier(system, false);
+  }
+  bool step_device(size_t index) {
+    device->step(index);
+    return check();
+  }
   bool handle_next() {
     if (auto* next = dynamic_cast<caf::local_actor*>(scheduler.jobs.front()))
       last_by_name_[next->name()] = caf::actor_cast<caf::actor>(next);
@@ -230,6 +282,7 @@ private:
 
   std::map<std::string, caf::actor> last_by_name_;
   size_t running_before_;
+  size_t servants_ = 0;  ///< the actors that are there from the start
 };
 
 /// Descriptors of this process that are open now.

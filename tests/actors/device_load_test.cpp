@@ -1,55 +1,11 @@
 // Loads to a device with real threads, real files and the host device: the right bytes, the limits, and every failure.
-#include <algorithm>
 #include <atomic>
 #include <thread>
 
-#include "actors/runtime.hpp"
-#include "gpu/host_device.hpp"
-#include "tests/actors/model_files.hpp"
+#include "tests/actors/device_loads.hpp"
 
 namespace longshore {
 namespace {
-
-constexpr uint64_t mebibyte = 1 << 20;
-
-runtime_options with(std::shared_ptr<device> target) {
-  return {.host_limit_bytes = 64 * mebibyte,
-          .warm_bytes = 0,
-          .holder = {.chunk_bytes = mebibyte},
-          .target = std::move(target),
-          .staging_bytes = 8 * mebibyte};
-}
-
-std::unique_ptr<runtime> started(const runtime_options& options) {
-  auto made = runtime::start(options);
-  EXPECT_TRUE(made.has_value()) << to_text(made.error());
-  return std::move(*made);
-}
-
-class device_loads : public testing::Test {
-protected:
-  get_model request(const std::string& name, size_t bytes, uint64_t seed) {
-    const auto path = files.write(name, bytes, seed);
-    make_cold(path);
-    return files.request(name, {path}, hold_choice::device);
-  }
-
-  void expect_right_bytes(const model_answer& answer) {
-    ASSERT_EQ(answer.lease->model().device_files.size(), 1U);
-    EXPECT_TRUE(answer.lease->model().files.empty());
-    const auto& file = *answer.lease->model().device_files.front();
-    const auto& content = files.content(file.path());
-    size_t at = content.size();
-    for (size_t i = file.tensors().size(); i-- > 0;) {
-      const auto bytes = read_back(file, i);
-      ASSERT_TRUE(bytes.has_value()) << to_text(bytes.error());
-      at -= bytes->size();
-      EXPECT_TRUE(std::equal(bytes->begin(), bytes->end(), content.begin() + static_cast<std::ptrdiff_t>(at)));
-    }
-  }
-
-  model_files files;
-};
 
 TEST_F(device_loads, bring_every_byte_through_few_slots) {
   const auto target = std::make_shared<host_device>(host_device_options{.check_sources = true});

@@ -1,10 +1,11 @@
 #pragma once
-/// A history that a seed makes: clients come and go, files fail and change, leases return, models are removed, time
-/// passes, and in between every actor and every read gets its turn in any order.
+/// A history that a seed makes: clients come and go, files fail and change, leases return, models are removed, memory
+/// runs short, time passes, and in between every actor, every read and every copy gets its turn in any order.
 ///
 /// Owns a world of actors for one history; the files are shared between histories. One thread. After each event: the
-/// limit holds, and every new lease holds exactly its file's bytes. At the end: each client that lives has one answer,
-/// the bytes are still right, and nothing is left. Failure: the running test, with the seed in its trace.
+/// limits hold, that of page-locked memory by the device's own count, and every new lease holds exactly its file's
+/// bytes. At the end: each client that lives has one answer, the bytes are still right, and nothing is left. Failure:
+/// the running test, with the seed in its trace.
 
 #include <array>
 #include <cerrno>
@@ -17,7 +18,7 @@ namespace longshore {
 /// What all histories choose from.
 class scenario_files {
 public:
-  scenario_files() {
+  explicit scenario_files(bool with_device = false) {
     const std::array<size_t, 5> sizes{3'000, 40'000, 90'000, 20'000, arena_pool::granule_bytes + 100'000};
     for (size_t i = 0; i < sizes.size(); ++i)
       paths_.push_back(files.write("f" + std::to_string(i), sizes[i], i));
@@ -26,21 +27,43 @@ public:
         requests.push_back(files.request("", {path}, hold));
     requests.push_back(files.request("", {paths_[0], paths_[1]}));
     requests.push_back(files.request("", {paths_[3], paths_[3]}));
+    if (with_device)
+      add_requests_of_a_device();
   }
 
   model_files files;
   std::vector<get_model> requests;
 
 private:
+  void add_requests_of_a_device() {
+    for (const auto& path : paths_) {
+      requests.push_back(files.request("", {path}, hold_choice::pinned));
+      requests.push_back(files.request("", {path}, hold_choice::device));
+      for (int twice = 0; twice < 2; ++twice) {
+        requests.push_back(files.request("", {path}, hold_choice::device));
+        requests.back().source.files.front().host_copy = true;
+      }
+    }
+    requests.push_back(files.request("", {paths_[0], paths_[4]}, hold_choice::device));
+  }
+
   std::vector<std::string> paths_;
 };
 
 class random_scenario {
 public:
-  random_scenario(const scenario_files& files, uint64_t seed)
-      : files_(files), random_(seed), world_(options_for(random_)), fault_share_(random_() % 3 * 5) {
+  random_scenario(const scenario_files& files, uint64_t seed, bool with_device = false)
+      : files_(files), random_(seed), options_(options_for(random_, with_device)), world_(options_) {
+    fault_share_ = random_() % 3 * 5;
     world_.disk.script = [this](const read_request& read, uint64_t) { return next_fault(read); };
-    world_.after_each_event = [this] { check_new_answers(); };
+    world_.after_each_event = [this] {
+      check_new_answers();
+      if (world_.device) {
+        EXPECT_LE(world_.device->locked_bytes(), options_.pin_limit_bytes);
+      }
+    };
+    if (world_.device)
+      world_.device->fails = [this](const char*) { return chance(fault_share_); };
   }
 
   void run() {
@@ -56,7 +79,7 @@ private:
     bool checked = false;
   };
 
-  static world_options options_for(std::mt19937_64& random) {
+  static world_options options_for(std::mt19937_64& random, bool with_device) {
     world_options options;
     options.limit_bytes = (1 + random() % 4) * arena_pool::granule_bytes;
     options.warm_bytes = random() % 2 * options.limit_bytes;
@@ -64,6 +87,14 @@ private:
     options.holder.credits = 1 + random() % 6;
     options.holder.chunk_bytes = random() % 2 == 0 ? 16384 : 1 << 20;
     options.holder.page_cache = random() % 4 == 0 ? page_cache_mode::direct : page_cache_mode::buffered;
+    if (!with_device)
+      return options;
+    options.holder.pin_segment_bytes = arena_pool::granule_bytes;
+    options.staging_bytes = (1 + random() % 2) * arena_pool::granule_bytes;
+    options.limit_bytes += options.staging_bytes;
+    options.pin_limit_bytes = random() % 4 * arena_pool::granule_bytes;
+    options.device_limit_bytes = (2 + random() % 3) * arena_pool::granule_bytes;
+    options.device = std::make_shared<stepped_device>(options.device_limit_bytes + options.holder.chunk_bytes);
     return options;
   }
 
@@ -99,8 +130,9 @@ private:
       change_cache();
     } else if (dice < 99) {
       world_.scheduler.advance_time(std::chrono::milliseconds{1 + random_() % 400});
-    } else if (auto holder = world_.last_named("model_holder"); holder && chance(30)) {
-      holder_killed_ = true;
+    } else if (world_.device && chance(50)) {
+      caf::anon_send(world_.arbiter, machine_pressure{random_() % options_.limit_bytes});
+    } else if (auto holder = world_.last_named(chance(50) ? "model_holder" : "device_holder"); holder && chance(30)) {
       world_.kill(holder);
     }
   }
@@ -121,10 +153,7 @@ private:
     if (clients_.empty())
       return;
     auto& chosen = clients_[random_() % clients_.size()];
-    for (auto& answer : chosen.asked->answers) {
-      EXPECT_TRUE(!answer.lease || files_.files.holds_right_bytes(answer));
-      answer.lease.reset();
-    }
+    return_all(chosen);
   }
 
   void kill_client() {
@@ -156,17 +185,31 @@ private:
         continue;
       one.checked = true;
       const auto& answer = one.asked->answers.front();
-      EXPECT_TRUE(answer.lease ? files_.files.holds_right_bytes(answer) : answer.reason.code != errc{});
-      // The pool refuses what the registry granted only when the registry's sum was wrong. A holder that was killed
-      // may leave reads in flight behind, whose memory nobody counts any more.
-      EXPECT_TRUE(holder_killed_ || !answer.reason.what.starts_with("an arena of")) << to_text(answer.reason);
+      EXPECT_TRUE(answer.lease ? has_right_bytes(answer) : answer.reason.code != errc{});
+      // The pool refuses what the arbiter granted only when the arbiter's sum was wrong.
+      EXPECT_FALSE(answer.reason.what.starts_with("an arena of")) << to_text(answer.reason);
     }
+  }
+
+  bool has_right_bytes(const model_answer& answer) {
+    for (const auto& file : answer.lease->model().device_files) {
+      const auto& content = files_.files.content(file->path());
+      auto at = content.size();
+      for (auto i = file->tensors().size(); i-- > 0;) {
+        const auto bytes = file->tensors()[i].size_bytes();
+        at -= bytes;
+        if (std::memcmp(world_.device->look(file->address_of(i), bytes), content.data() + at, bytes) != 0)
+          return false;
+      }
+    }
+    return files_.files.holds_right_bytes(answer);
   }
 
   /// Lets all of it end: everything waits at most for a deadline. Then stops, at times in the middle.
   void end() {
     if (chance(50))
       settle();
+    fault_share_ = 0;
     const auto stopped = world_.stop();
     settle();
     EXPECT_TRUE(stopped->answered());
@@ -189,16 +232,16 @@ private:
 
   void return_all(client& one) {
     for (auto& answer : one.asked->answers) {
-      EXPECT_TRUE(!answer.lease || files_.files.holds_right_bytes(answer));
+      EXPECT_TRUE(!answer.lease || has_right_bytes(answer));
       answer.lease.reset();
     }
   }
 
   const scenario_files& files_;
   std::mt19937_64 random_;
+  const world_options options_;
   actor_world world_;
-  uint64_t fault_share_;
-  bool holder_killed_ = false;
+  uint64_t fault_share_ = 0;
   std::vector<client> clients_;
   std::vector<inquiry_ptr<cache_answer>> changes_;
 };

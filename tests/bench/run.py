@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import random
 import re
 import shutil
 import subprocess
@@ -159,9 +160,9 @@ def run_rounds(name, contestants, files, tools, rounds):
     samples = []
     for number in range(rounds):
         say(f"{name}, round {number + 1} of {rounds}")
-        first = number * len(contestants) // rounds  # another one begins each round, so that no one has the best place
+        order = random.Random(number).sample(contestants, len(contestants))  # whoever comes before leaves its traces
         for state in ("cold", "hot"):
-            for contestant in contestants[first:] + contestants[:first]:
+            for contestant in order:
                 if state in contestant.states:
                     samples.append(measure(contestant, files, state, tools, name not in UNTOUCHED) | {"round": number})
                     seconds = samples[-1].get("seconds")

@@ -167,6 +167,14 @@ void registry_world::obey(const promote& order) {
   RC_ASSERT((state != phase::ready && state != phase::ending));
 }
 
+/// Comes with each change, when the answers that make it have been given.
+void registry_world::obey(const lease_change& order) {
+  const auto& h = holders_.at(order.file);
+  RC_ASSERT((h.state == phase::ready && order.leased == (h.leases > 0)));
+}
+
+void registry_world::obey(const keep_file& order) { RC_ASSERT(holders_.at(order.file).state != phase::ending); }
+
 void registry_world::obey(const cancel_load& order) {
   auto& h = holders_.at(order.file);
   RC_ASSERT((h.state != phase::ready && h.state != phase::ending));

@@ -56,6 +56,8 @@ private:
   void obey(const grant_bytes& order);
   void obey(const refuse_bytes& order);
   void obey(const promote& order);
+  void obey(const lease_change& order);
+  void obey(const keep_file& order);
   void obey(const cancel_load& order);
   void obey(const drop_file& order);
   void obey(const complete& answer);

@@ -18,11 +18,11 @@ class load_memory_of : public testing::Test {
 protected:
   load_memory_of() { write_file(path, content); }
 
-  opened_file open() const {
+  std::shared_ptr<const opened_file> open() const {
     auto opened = open_model({.path = path, .identity = *identity_of(path)});
     if (!opened)
       throw std::runtime_error(to_text(opened.error()));
-    return std::move(*opened);
+    return std::make_shared<const opened_file>(std::move(*opened));
   }
 
   static void read_all(load_memory& memory, const std::vector<chunk>& plan) {
