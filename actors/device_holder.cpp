@@ -31,8 +31,8 @@ struct holder_state {
   static constexpr const char* name = "device_holder";
   file_load load;
   device_lane lane;
-  caf::actor host_copy;                         // null: all comes from the disk
-  std::unordered_set<uint32_t> asked_of_copy;   // chunks that it has not answered
+  caf::actor host_copy;                        // null: all comes from the disk
+  std::unordered_set<uint32_t> asked_of_copy;  // chunks that it has not answered
   std::unordered_map<uint32_t, chunk_on_its_way> chunks;
   std::shared_ptr<const device_file> on_device;
   bool is_ready = false;
@@ -84,12 +84,12 @@ void opened(holder_actor* self, const open_result& result) {
   if (!load.services.target)
     return fail(self, {.code = errc::unsupported, .what = "there is no device to load to", .path = load.source.path});
   if (!load.source.cast_to.empty() && !can_cast(dtype::F32, cast_of(load).value_or(dtype::U8)))
-    return fail(self, {.code = errc::bad_argument,
-                       .what = "weights can be cast to F32, F16, BF16, F8_E4M3 or F8_E5M2, not to " + load.source.cast_to,
-                       .path = load.source.path});
+    return fail(self,
+                {.code = errc::bad_argument,
+                 .what = "weights can be cast to F32, F16, BF16, F8_E4M3 or F8_E5M2, not to " + load.source.cast_to,
+                 .path = load.source.path});
   report_progress(self, load, load_stage::waiting_for_memory);
-  self->send(load.registry,
-             file_opened{load.file, device_layout{*load.opened->header, cast_of(load)}.total_bytes()});
+  self->send(load.registry, file_opened{load.file, device_layout{*load.opened->header, cast_of(load)}.total_bytes()});
 }
 
 /// Only when all bytes are in and the file is still the one that the load began with does anybody get to see it.
@@ -145,14 +145,13 @@ void upload(holder_actor* self, uint32_t index, const std::byte* source, std::sh
   if (state.first_upload_ns == 0)
     state.first_upload_ns = trace_now_ns();
   self->send(state.lane.uploader,
-             upload_chunk{
-                 .load = load.file,
-                 .index = index,
-                 .source = source,
-                 .plan = state.on_device->layout().plan(c.offset_bytes, c.length_bytes, state.on_device->address(), {},
-                                                        c.overlap_bytes),
-                 .memory = std::move(memory),
-                 .target = state.on_device});
+             upload_chunk{.load = load.file,
+                          .index = index,
+                          .source = source,
+                          .plan = state.on_device->layout().plan(c.offset_bytes, c.length_bytes,
+                                                                 state.on_device->address(), {}, c.overlap_bytes),
+                          .memory = std::move(memory),
+                          .target = state.on_device});
 }
 
 void upload_slot(holder_actor* self, uint32_t index) {
@@ -284,9 +283,9 @@ void partner_gone(holder_actor* self, const caf::down_msg& down) {
       if (state.is_ready)
         return;            // the load is over: what is on the device needs nobody
       load.in_flight = 0;  // not all of them will be answered; their memory lives in the messages
-      return fail(self, {.code = errc::stopped,
-                         .what = "a partner of the load ended before the load did",
-                         .path = load.source.path});
+      return fail(
+          self,
+          {.code = errc::stopped, .what = "a partner of the load ended before the load did", .path = load.source.path});
     }
   if (std::exchange(load.opening, false))  // the opener: its result came before, if there was one
     fail(self, {.code = errc::out_of_budget, .what = "there was no memory for the header", .path = load.source.path});

@@ -5,8 +5,8 @@
 /// A chunk's way depends on where its bytes are. On the disk: a slot is borrowed, read into, and uploaded. In a host
 /// copy: lent by that copy's holder, and uploaded from there when it is page-locked, by way of a slot when it is not.
 /// A host copy that fails, or goes, leaves the disk. A slot or a page-locked range ends when its last copy is over.
-/// Limits: at most `credits` chunks under way. Failure: everything ends in `file_failed` or `file_dropped`, sent once no
-/// read and no copy is in flight; a partner that dies fails the load.
+/// Limits: at most `credits` chunks under way. Failure: everything ends in `file_failed` or `file_dropped`, sent once
+/// no read and no copy is in flight; a partner that dies fails the load.
 
 #include <caf/fwd.hpp>
 

@@ -48,7 +48,7 @@ plan_options planning(const file_load& load) {
   const auto& options = load.services.options;
   const auto block_bytes = std::max<uint64_t>(4096, load.opened->file.direct_alignment_bytes());
   const uint64_t overlap_bytes = load.source.cast_to.empty() ? 0 : block_bytes;  // an element is far less
-  return {.chunk_bytes = options.chunk_bytes - overlap_bytes,  // so that a chunk still fits a slot
+  return {.chunk_bytes = options.chunk_bytes - overlap_bytes,                    // so that a chunk still fits a slot
           .mode = options.page_cache,
           .leave_in_cache = options.leave_in_cache,
           .overlap_bytes = overlap_bytes};

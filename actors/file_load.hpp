@@ -1,6 +1,6 @@
 #pragma once
-/// What the two holders of a file (in host memory, on the device) do alike while they load it: open it, plan its chunks,
-/// count what comes, tell how far it is, and end in order.
+/// What the two holders of a file (in host memory, on the device) do alike while they load it: open it, plan its
+/// chunks, count what comes, tell how far it is, and end in order.
 ///
 /// Owns the state of one load, which is its holder's alone. Not an actor: functions that a holder's handlers call.
 

@@ -32,7 +32,7 @@ struct lane {
 };
 
 /// What copies use of which nobody said when they are over, since the device refused to. The next completion of their
-/// stream says it for them.
+/// stream says it for them; the uploader asks for one of its own until it gets it.
 struct used_by_copies {
   std::shared_ptr<const void> memory, target;
 };
@@ -133,6 +133,23 @@ expected<void> queue_completion(uploader_actor* self, const lane& on, uint64_t t
   });
 }
 
+void settle_later(uploader_actor* self) {
+  if (self->state.unsettled.size() == 1)
+    self->delayed_send(self, self->state.options.settle_after, settle_copies{});
+}
+
+void settle_copies_now(uploader_actor* self) {
+  auto& state = self->state;
+  if (state.unsettled.empty())
+    return;
+  const auto told = state.target->when_over(state.used->stream,
+                                            [earlier = state.unsettled](const auto&) mutable { earlier.clear(); });
+  if (told)
+    state.unsettled.clear();
+  else
+    self->delayed_send(self, state.options.settle_after, settle_copies{});
+}
+
 void upload(uploader_actor* self, const upload_chunk& chunk) {
   auto& state = self->state;
   const auto tag = state.next_tag++;
@@ -145,6 +162,7 @@ void upload(uploader_actor* self, const upload_chunk& chunk) {
     state.unsettled.clear();
   } else {
     state.unsettled.push_back({chunk.memory, chunk.target});
+    settle_later(self);
     settle(self, tag, told.error());
   }
 }
@@ -155,6 +173,7 @@ caf::behavior uploader_behavior(uploader_actor* self, std::shared_ptr<device> ta
   return {
       [=](const upload_chunk& chunk) { upload(self, chunk); },
       [=](const upload_over& over) { settle(self, over.tag, over.reason); },
+      [=](settle_copies) { settle_copies_now(self); },
   };
 }
 

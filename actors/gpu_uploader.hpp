@@ -7,6 +7,7 @@
 /// `upload_failed` with the device's reason, once none of its copies runs any more, or at once where the device refuses
 /// to say when that is. What a copy uses lives until it is over, whoever has ended by then.
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 
@@ -18,6 +19,7 @@ namespace longshore {
 
 struct gpu_uploader_options {
   uint64_t scratch_bytes = 8 << 20;  ///< at least what the longest packed run of a chunk has: a chunk is enough
+  std::chrono::milliseconds settle_after = std::chrono::seconds{1};  ///< when a device that refused is asked again
 };
 
 caf::actor spawn_gpu_uploader(caf::actor_system& system, std::shared_ptr<device> target,

@@ -161,9 +161,8 @@ bool is_in(const holder_state& state, uint64_t offset_bytes, uint64_t length_byt
   if (state.is_ready())
     return true;
   const auto& plan = state.load.plan;
-  auto at = std::partition_point(plan.begin(), plan.end(), [=](const chunk& c) {
-    return c.offset_bytes + c.length_bytes <= offset_bytes;
-  });
+  auto at = std::partition_point(plan.begin(), plan.end(),
+                                 [=](const chunk& c) { return c.offset_bytes + c.length_bytes <= offset_bytes; });
   for (; at != plan.end() && at->offset_bytes < offset_bytes + length_bytes; ++at)
     if (!state.chunk_is_in[static_cast<size_t>(at - plan.begin())])
       return false;

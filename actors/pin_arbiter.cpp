@@ -168,8 +168,7 @@ caf::behavior arbiter_behavior(arbiter_actor* self, const pin_limits& limits) {
       [=](show_pins) {
         const auto& rule = *self->state.rule;
         const auto& state = self->state;
-        return pin_status{rule.accounts(), rule.used(),     rule.limit(),
-                          state.peak,      state.evictions, state.refusals};
+        return pin_status{rule.accounts(), rule.used(), rule.limit(), state.peak, state.evictions, state.refusals};
       },
   };
 }

@@ -55,7 +55,8 @@ expected<uint64_t> effective_host_limit(const runtime_options& options) {
   return default_host_limit_bytes(*limit);
 }
 
-/// What models may take of the device: what is free now, less the scratch memory of uploads, one a stream. 0 without a device.
+/// What models may take of the device: what is free now, less the scratch memory of uploads, one a stream. 0 without a
+/// device.
 expected<uint64_t> usable_device_bytes(const runtime_options& options, uint64_t host_limit_bytes) {
   if (!options.target)
     return 0;
@@ -65,7 +66,8 @@ expected<uint64_t> usable_device_bytes(const runtime_options& options, uint64_t 
     return unexpected(error{.code = errc::bad_argument,
                             .what = "staging memory must have room for a slot of " + std::to_string(slot_bytes) +
                                     " bytes for each of the device's streams, of which there is at least one, and be "
-                                    "less than the host limit of " + std::to_string(host_limit_bytes)});
+                                    "less than the host limit of " +
+                                    std::to_string(host_limit_bytes)});
   const auto memory = options.target->memory();
   if (!memory)
     return unexpected(memory.error());
@@ -143,8 +145,7 @@ void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_
     return std::move(*shared);
   });
   const auto pin_limit_bytes = std::min(options.pin_budget_bytes.value_or(host_limit_bytes / 2), host_limit_bytes);
-  arbiter =
-      spawn_pin_arbiter(system, {.host_limit_bytes = host_limit_bytes, .pin_limit_bytes = pin_limit_bytes});
+  arbiter = spawn_pin_arbiter(system, {.host_limit_bytes = host_limit_bytes, .pin_limit_bytes = pin_limit_bytes});
   if (options.target)
     spawn_for_device();
   options.holder.memory_timeout = options.memory_timeout;
@@ -156,11 +157,11 @@ void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_
                                  .target = options.target,
                                  .lanes = lanes,
                                  .copier = copier};
-  registry = spawn_cache_registry(
-      system,
-      {.limits = {.host_limit_bytes = host_limit_bytes, .device_limit_bytes = device_limit_bytes},
-       .memory_timeout = options.memory_timeout},
-      services);
+  registry =
+      spawn_cache_registry(system,
+                           {.limits = {.host_limit_bytes = host_limit_bytes, .device_limit_bytes = device_limit_bytes},
+                            .memory_timeout = options.memory_timeout},
+                           services);
   preloader = spawn_preloader(system, registry);
 }
 
@@ -271,9 +272,7 @@ expected<staging_status> runtime::staging() {
   return sum;
 }
 
-expected<pin_status> runtime::budget() {
-  return parts_->ask<pin_status>(parts_->arbiter, quick_timeout, show_pins{});
-}
+expected<pin_status> runtime::budget() { return parts_->ask<pin_status>(parts_->arbiter, quick_timeout, show_pins{}); }
 
 std::string_view runtime::engine_name() const { return parts_->engine_name; }
 

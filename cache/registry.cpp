@@ -137,8 +137,7 @@ void registry::begin_load(const get_request& request, actions& out) {
 file_id registry::pick_file(const file_source& source, const get_request& request, file_id first_new, actions& out) {
   const auto oldest_allowed = request.mode == cache_mode::override_cache ? first_new : 0;
   for (auto hold : {source.hold, hold_mode::pinned, hold_mode::owned, hold_mode::mapped}) {
-    const auto held =
-        usable_.find({.path = {}, .identity = source.identity, .hold = hold, .cast_to = source.cast_to});
+    const auto held = usable_.find({.path = {}, .identity = source.identity, .hold = hold, .cast_to = source.cast_to});
     if (held != usable_.end() && source.is_satisfied_by(held->first) && *held->second.rbegin() >= oldest_allowed)
       return *held->second.rbegin();
   }

@@ -9,9 +9,9 @@
 /// in the making with the tickets that wait for it. A file that nothing uses any more is dropped, or its load
 /// cancelled.
 ///
-/// A file for the device may come out of a *host copy*: a file in host memory with the same bytes. One that was made for
-/// that alone is a *spare*: no key leads to it, it stays as long as nobody needs its memory, and the next load to the
-/// device finds it by the file's identity. A host copy that fails is no failure of the device's load.
+/// A file for the device may come out of a *host copy*: a file in host memory with the same bytes. One that was made
+/// for that alone is a *spare*: no key leads to it, it stays as long as nobody needs its memory, and the next load to
+/// the device finds it by the file's identity. A host copy that fails is no failure of the device's load.
 ///
 /// Limits: `registry_limits`; the bytes granted and not yet given back never exceed `host_limit_bytes`
 /// and, of what is held on a device, `device_limit_bytes`. Each tier has its own queue for memory, and evicts its own.
@@ -73,7 +73,8 @@ public:
   /// Frees at least so many bytes of what nobody uses there, or all of it.
   actions shed(tier where, uint64_t bytes);
 
-  /// Removes an entry, kept or not, and its host copies. Its files live on while leased. Loads in the making go on, and put the key anew.
+  /// Removes an entry, kept or not, and its host copies. Its files live on while leased. Loads in the making go on, and
+  /// put the key anew.
   expected<actions> remove(const std::string& key);
 
   /// Removes every entry in the same way.
@@ -111,9 +112,9 @@ private:
     uint64_t last_use = 0;
     std::set<std::string> keys{};  // of the entries made of it
     std::set<load_id> loads{};
-    bool spare = false;             // stays without any of these
-    file_id host_copy = 0;          // that it is or was made from
-    std::set<file_id> feeding{};    // files for the device that are being made from it
+    bool spare = false;           // stays without any of these
+    file_id host_copy = 0;        // that it is or was made from
+    std::set<file_id> feeding{};  // files for the device that are being made from it
   };
 
   struct entry {
@@ -177,6 +178,7 @@ private:
 
   // Host copies: registry_copies.cpp
   file_id host_copy_for(const file_source& source, const get_request& request, file_id oldest_allowed, actions& out);
+  void stop_feeding(file_id on_device, actions& out);
   void forget_file(file_id file, actions& out);
   void forget_spare(file_id file, actions& out);
   void forget_spares(actions& out);

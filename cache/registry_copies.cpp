@@ -27,21 +27,27 @@ file_id registry::host_copy_for(const file_source& source, const get_request& re
   return copy;
 }
 
+/// The device's file is complete, or gone: its host copy may go too, if nothing else keeps it.
+void registry::stop_feeding(file_id on_device, actions& out) {
+  const auto from = files_.at(on_device).host_copy;
+  auto* copy = find_file(from);
+  if (!copy)
+    return;
+  copy->feeding.erase(on_device);
+  drop_if_unused(from, out);
+}
+
 /// Its holder is gone. An unfinished spare that nothing is made from any more is no use to anybody.
 void registry::forget_file(file_id file, actions& out) {
-  const auto from = files_.at(file).host_copy;
+  if (auto* copy = find_file(files_.at(file).host_copy);
+      copy && copy->state != file_state::ready && copy->feeding == std::set{file})
+    copy->spare = false;
+  stop_feeding(file, out);
   ledger_of(file).release(file);
   files_.erase(file);
   for (auto& [id, other] : files_)
     if (other.host_copy == file)
       other.host_copy = 0;
-  auto* copy = find_file(from);
-  if (!copy)
-    return;
-  copy->feeding.erase(file);
-  if (copy->state != file_state::ready && copy->feeding.empty())
-    copy->spare = false;
-  drop_if_unused(from, out);
 }
 
 void registry::forget_spare(file_id file, actions& out) {

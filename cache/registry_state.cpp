@@ -31,8 +31,7 @@ actions registry::file_ready(file_id file) {
     return out;
   held->state = file_state::ready;
   held->last_use = ++uses_;
-  if (auto* copy = find_file(held->host_copy))
-    copy->feeding.erase(file);
+  stop_feeding(file, out);
   const auto loads = held->loads;
   for (auto id : loads)
     if (all_ready(loads_.at(id)))

@@ -133,7 +133,9 @@ upload_plan device_layout::plan(uint64_t offset_bytes, uint64_t length_bytes, de
     const auto end = std::min(at->file_offset_bytes + at->length_bytes, end_bytes);
     if (at->in_file != at->on_device) {
       const uint64_t size_bytes = bits(at->in_file) / 8;
-      const auto element_at = [&](uint64_t byte) { return (byte - at->file_offset_bytes + size_bytes - 1) / size_bytes; };
+      const auto element_at = [&](uint64_t byte) {
+        return (byte - at->file_offset_bytes + size_bytes - 1) / size_bytes;
+      };
       const auto first = element_at(begin), elements = element_at(end) - first;
       const auto destination = base + at->device_offset_bytes + first * (bits(at->on_device) / 8);
       if (elements > 0)

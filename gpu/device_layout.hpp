@@ -74,9 +74,10 @@ public:
   uint64_t offset_bytes(size_t index) const { return places_[index].device_offset_bytes; }
 
   /// How a chunk, read from [offset, offset + length) of the file, goes to the allocation at `base` (0: destinations
-  /// are offsets). Of the last `overlap_bytes` there is only what belongs to an element that begins before them. Costs a binary search and the tensors that the chunk touches. The file's other bytes are left out.
-  upload_plan plan(uint64_t offset_bytes, uint64_t length_bytes, device_address base,
-                   upload_options options = {}, uint64_t overlap_bytes = 0) const;
+  /// are offsets). Of the last `overlap_bytes` there is only what belongs to an element that begins before them. Costs
+  /// a binary search and the tensors that the chunk touches. The file's other bytes are left out.
+  upload_plan plan(uint64_t offset_bytes, uint64_t length_bytes, device_address base, upload_options options = {},
+                   uint64_t overlap_bytes = 0) const;
 
 private:
   struct place {

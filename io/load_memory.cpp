@@ -4,8 +4,7 @@
 
 namespace longshore {
 
-expected<std::shared_ptr<load_memory>> load_memory::owned(std::shared_ptr<const opened_file> opened,
-                                                          arena_pool& pool) {
+expected<std::shared_ptr<load_memory>> load_memory::owned(std::shared_ptr<const opened_file> opened, arena_pool& pool) {
   auto bytes = pool.acquire(opened->file.size_bytes());
   if (!bytes) {
     auto reason = bytes.error();

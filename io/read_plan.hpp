@@ -30,7 +30,7 @@ struct chunk {
   uint64_t offset_bytes;
   uint64_t length_bytes;
   read_path path;
-  bool was_resident;  ///< mostly in the page cache when planned
+  bool was_resident;           ///< mostly in the page cache when planned
   uint64_t overlap_bytes = 0;  ///< at its end, which the next chunk has too
 
   uint64_t own_bytes() const { return length_bytes - overlap_bytes; }

@@ -2,9 +2,9 @@
 /// Between the registry and the holders of files, and to whoever watches their progress.
 ///
 /// The registry's orders are the actions of cache/registry.hpp themselves (`grant_bytes`, `refuse_bytes`, `promote`,
-/// `lease_change`, `keep_file`, `cancel_load`, `drop_file`). A holder that starts answers `file_opened`, then waits for its grant; after it come
-/// `file_ready` or `file_failed`. After `refuse_bytes`, `cancel_load` or `drop_file` it answers `file_dropped`, once
-/// its memory is really free, and ends.
+/// `lease_change`, `keep_file`, `cancel_load`, `drop_file`). A holder that starts answers `file_opened`, then waits for
+/// its grant; after it come `file_ready` or `file_failed`. After `refuse_bytes`, `cancel_load` or `drop_file` it
+/// answers `file_dropped`, once its memory is really free, and ends.
 
 #include <cstdint>
 #include <memory>
@@ -27,9 +27,9 @@ struct load_report {
   uint64_t buffered_bytes = 0;  ///< copied out of the page cache
   uint64_t mapped_bytes = 0;
   uint64_t uploaded_bytes = 0;
-  uint64_t upload_ns = 0;         ///< from the first copy to the device to the end of the last
-  uint64_t host_copy_bytes = 0;   ///< of them, those that came out of a host copy and not from the disk
-  uint64_t pinned_bytes = 0;      ///< page-locked when the load was over
+  uint64_t upload_ns = 0;        ///< from the first copy to the device to the end of the last
+  uint64_t host_copy_bytes = 0;  ///< of them, those that came out of a host copy and not from the disk
+  uint64_t pinned_bytes = 0;     ///< page-locked when the load was over
   uint64_t waited_for_memory_ns = 0;
 };
 

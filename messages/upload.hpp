@@ -42,9 +42,13 @@ struct upload_over {
   error reason{};  ///< code 0: they are right
 };
 
+/// The uploader to itself: ask the device once more when the copies are over of which it could not say it.
+struct settle_copies {};
+
 }  // namespace longshore
 
 LONGSHORE_LOCAL_MESSAGE(upload_chunk)
 LONGSHORE_LOCAL_MESSAGE(chunk_uploaded)
 LONGSHORE_LOCAL_MESSAGE(upload_failed)
 LONGSHORE_LOCAL_MESSAGE(upload_over)
+LONGSHORE_LOCAL_MESSAGE(settle_copies)

@@ -25,7 +25,8 @@ public:
   static constexpr auto hot_load = "page cache to device";
   static constexpr auto pinned_copy = "pinned host copy to device";
   static constexpr auto owned_copy = "host copy, not pinned, to device";
-  static constexpr const char* lines[] = {link_limit, locking, cold_load, cold_with_copy, hot_load, pinned_copy, owned_copy};
+  static constexpr const char* lines[] = {link_limit, locking,     cold_load, cold_with_copy,
+                                          hot_load,   pinned_copy, owned_copy};
 
   using record = std::function<void(const char* line, double seconds)>;
 

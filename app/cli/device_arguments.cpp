@@ -14,7 +14,8 @@ void device_arguments::add_to(CLI::App& command) {
   command.add_option("--staging", staging_bytes, "most memory for chunks on their way to the device (default 256MiB)")
       ->transform(CLI::AsSizeValue(false));
   command
-      .add_option("--pin-budget", pin_budget_bytes, "most page-locked memory (default: half of the host limit; 0: do without)")
+      .add_option("--pin-budget", pin_budget_bytes,
+                  "most page-locked memory (default: half of the host limit; 0: do without)")
       ->transform(CLI::AsSizeValue(false));
   command.add_option("--streams", streams, "copies to the device go in so many streams; files take them in turn")
       ->check(CLI::Range(1U, 64U));

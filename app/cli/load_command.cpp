@@ -53,9 +53,8 @@ std::vector<preload_item> items_of(const load_arguments& arguments) {
   for (const auto& file : arguments.files) {
     if (!seen.insert(file).second)
       continue;
-    auto source = find_source({file}, {.hold = arguments.runtime.hold,
-                                       .host_copy = arguments.host_copy,
-                                       .cast_to = arguments.cast_to});
+    auto source = find_source(
+        {file}, {.hold = arguments.runtime.hold, .host_copy = arguments.host_copy, .cast_to = arguments.cast_to});
     preload_item item{.request = {.key = file, .kind = model_kind::data}};
     if (source)
       item.request.source = std::move(*source);
@@ -218,7 +217,8 @@ void print_report(const load_arguments& arguments, const load_result& result, co
          bytes("mapped_bytes"), fixed(report["cpu_seconds"], 3), bytes("peak_rss_bytes")});
   std::fputs(t.text().c_str(), stdout);
   if (arguments.device.wanted()) {
-    table d{{"device", "upload s", "uploaded", "from host copy", "staging peak", "pinned peak", "evictions", "refusals"}};
+    table d{
+        {"device", "upload s", "uploaded", "from host copy", "staging peak", "pinned peak", "evictions", "refusals"}};
     d.add({report["device"], fixed(report["upload_seconds"], 3), bytes("uploaded_bytes"), bytes("host_copy_bytes"),
            bytes("staging_peak_bytes"), bytes("pinned_peak_bytes"), std::to_string(result.budget.evictions),
            std::to_string(result.budget.refusals)});

@@ -174,10 +174,7 @@ expected<std::vector<preloaded_entry>> load_entries(const preload_config& config
 }
 
 error wrong_bytes(const std::string& path, const std::string& tensor) {
-  return {.code = errc::mismatch,
-          .what = "the bytes in memory are not those on disk",
-          .path = path,
-          .where = tensor};
+  return {.code = errc::mismatch, .what = "the bytes in memory are not those on disk", .path = path, .where = tensor};
 }
 
 /// Compares what is in memory with a second, plain reading of the file.
@@ -196,8 +193,8 @@ expected<void> check_held(const held_file& held, context& ctx) {
 }
 
 /// The tensor's bytes as the file has them, cast as the device has them.
-expected<std::vector<std::byte>> expected_bytes(const model_file& file, const safetensors_header& header,
-                                                size_t tensor, dtype to) {
+expected<std::vector<std::byte>> expected_bytes(const model_file& file, const safetensors_header& header, size_t tensor,
+                                                dtype to) {
   const auto& info = header.tensors[tensor];
   std::vector<std::byte> bytes(info.size_bytes());
   if (auto read = file.read_at(bytes, header.data_begin_bytes + info.begin_bytes); !read)

@@ -13,7 +13,8 @@ struct entry_sums {
 
   std::string path() const {
     std::string text;
-    for (const auto& [bytes_so, word] : {std::pair{direct, "direct"}, {buffered, "buffered"}, {mapped, "mapped"}, {host_copy, "host copy"}})
+    for (const auto& [bytes_so, word] :
+         {std::pair{direct, "direct"}, {buffered, "buffered"}, {mapped, "mapped"}, {host_copy, "host copy"}})
       if (bytes_so > 0)
         text += (text.empty() ? "" : "+") + std::string(word);
     return text.empty() ? "-" : text;

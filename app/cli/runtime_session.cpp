@@ -17,20 +17,20 @@ std::string progress_line(const load_progress& p, double seconds) {
 
 void runtime_arguments::add_to(CLI::App& command, hold_choice default_hold) {
   hold = default_hold;
-  const std::map<std::string, hold_choice> holds{
-      {"auto", hold_choice::automatic},
-      {"owned", hold_choice::owned},
-      {"pinned", hold_choice::pinned},
-      {"mapped", hold_choice::mapped}};
+  const std::map<std::string, hold_choice> holds{{"auto", hold_choice::automatic},
+                                                 {"owned", hold_choice::owned},
+                                                 {"pinned", hold_choice::pinned},
+                                                 {"mapped", hold_choice::mapped}};
   const std::map<std::string, engine_kind> engines{
       {"auto", engine_kind::automatic}, {"io_uring", engine_kind::io_uring}, {"threads", engine_kind::threads}};
   const std::map<std::string, page_cache_mode> modes{{"auto", page_cache_mode::automatic},
                                                      {"direct", page_cache_mode::direct},
                                                      {"buffered", page_cache_mode::buffered}};
   command
-      .add_option("--hold", hold,
-                  "owned: bytes of our own; pinned: the same, page-locked for the device as far as --pin-budget goes; mapped: "
-                  "the page cache itself; auto: mapped when the file is cached")
+      .add_option(
+          "--hold", hold,
+          "owned: bytes of our own; pinned: the same, page-locked for the device as far as --pin-budget goes; mapped: "
+          "the page cache itself; auto: mapped when the file is cached")
       ->transform(one_of(holds));
   command.add_option("--engine", options.engine.kind, "how to read; auto takes io_uring where the system allows it")
       ->transform(one_of(engines));

@@ -115,8 +115,8 @@ public:
   expected<void> scatter(stream_id stream, device_address packed, std::span<const scatter_piece> pieces) override {
     return queue(stream, [=, this, all = std::vector(pieces.begin(), pieces.end())] {
       for (const auto& piece : all)
-        std::memcpy(at(piece.destination, piece.length_bytes), at(packed + piece.source_offset_bytes, piece.length_bytes),
-                    piece.length_bytes);
+        std::memcpy(at(piece.destination, piece.length_bytes),
+                    at(packed + piece.source_offset_bytes, piece.length_bytes), piece.length_bytes);
     });
   }
   expected<void> cast(stream_id stream, const cast_request& r) override {

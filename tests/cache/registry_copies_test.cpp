@@ -102,6 +102,13 @@ TEST_F(host_copy_rules, goes_with_a_model_that_is_removed_and_with_all_that_is_c
   EXPECT_EQ(files_of<drop_file>(cache.clear()), (std::vector{second.second, second.first}));
 }
 
+TEST_F(host_copy_rules, that_lost_its_key_while_the_device_was_filled_goes_when_that_is_done) {
+  const auto [copy, on_device] = start_with_copy("m", 1);
+  bring_in(copy, 20);
+  EXPECT_TRUE(files_of<drop_file>(cache.clear()).empty());
+  EXPECT_EQ(files_of<drop_file>(bring_in(on_device, 20)), std::vector{copy});
+}
+
 TEST_F(host_copy_rules, is_hurried_with_the_load_that_someone_waits_for) {
   auto prefetch = request("m", {for_device(1)});
   const auto started = files_of<start_load>(cache.get(prefetch));

@@ -97,7 +97,8 @@ RC_GTEST_PROP(device_layout_cast, all_chunks_in_any_order_bring_each_element_onc
 
   for (size_t i = 0; i < header.tensors.size(); ++i) {
     const auto& tensor = header.tensors[i];
-    const auto right = cast_of(file.data() + header.data_begin_bytes + tensor.begin_bytes, tensor, there.tensors[i].type);
+    const auto right =
+        cast_of(file.data() + header.data_begin_bytes + tensor.begin_bytes, tensor, there.tensors[i].type);
     RC_ASSERT(right.size() == there.tensors[i].size_bytes());
     const auto at = static_cast<std::ptrdiff_t>(layout.offset_bytes(i));
     RC_ASSERT(std::equal(right.begin(), right.end(), device.bytes.begin() + at));
