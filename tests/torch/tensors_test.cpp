@@ -1,8 +1,9 @@
 // A model's tensors in torch: every type, every odd shape, where they lie, and what is refused.
-#include <algorithm>
-#include <cstring>
-
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/ones.h>
 
 #include "gpu/host_device.hpp"
 #include "tests/torch/renamed_device.hpp"
@@ -73,8 +74,7 @@ protected:
 
 class tensors_held : public tensors, public testing::WithParamInterface<hold_choice> {};
 
-INSTANTIATE_TEST_SUITE_P(in_every_way, tensors_held,
-                         testing::Values(hold_choice::owned, hold_choice::mapped, hold_choice::device));
+INSTANTIATE_TEST_SUITE_P(in_every_way, tensors_held, testing::ValuesIn(hold_choices), hold_name);
 
 TEST_P(tensors_held, have_the_bytes_of_the_file_in_every_type) {
   std::vector<typed_tensor> made;
@@ -100,6 +100,20 @@ TEST_P(tensors_held, have_the_bytes_of_the_file_in_every_type) {
   EXPECT_EQ(all->at("F4").sizes(), (at::IntArrayRef{3, 3})) << "an element of torch's is a pair";
 }
 
+TEST_P(tensors_held, make_a_layer_that_computes_as_from_other_memory) {
+  auto weights = some_numbers(6 * 4, -7), bias = some_numbers(6, 1);
+  const auto path = files.write("m.safetensors", {{"linear.weight", "F32", {6, 4}, as_bytes(weights)},
+                                                  {"linear.bias", "F32", {6}, as_bytes(bias)}});
+  const auto all = tensors_of(torch_models::load(*loader, {path}, GetParam()));
+  ASSERT_TRUE(all.has_value()) << to_text(all.error());
+  const auto input = at::ones({3, 4});
+  const auto computed = at::linear(input, all->at("linear.weight"), all->at("linear.bias"));
+  EXPECT_TRUE(
+      at::equal(computed, at::linear(input, at::from_blob(weights.data(), {6, 4}), at::from_blob(bias.data(), {6}))));
+  for (int row = 0; row < 6; ++row)  // and by hand: the numbers of a row follow one another
+    EXPECT_EQ(computed[0][row].item<int>(), 4 * (row * 4 - 7) + 6 + row + 1);
+}
+
 TEST_F(tensors, lie_where_the_model_does) {
   const auto lease = lease_on({{"a", "F32", {4}, made_bytes(16, 1)}, {"b", "F16", {2, 2}, made_bytes(8, 2)}});
   const auto& file = *lease->model().files.at(0);
@@ -118,7 +132,7 @@ TEST_F(tensors, may_be_scalars_or_empty) {
   const auto all = tensors_of(lease);
   ASSERT_TRUE(all.has_value()) << to_text(all.error());
   EXPECT_EQ(all->at("scalar").dim(), 0);
-  EXPECT_EQ(all->at("scalar").item<float>(), number);
+  EXPECT_EQ(all->at("scalar").item<float>(), 2.5);
   EXPECT_EQ(all->at("none").sizes(), (at::IntArrayRef{0}));
   EXPECT_EQ(all->at("flat").sizes(), (at::IntArrayRef{2, 0, 3}));
   EXPECT_EQ(all->at("flat").numel(), 0);

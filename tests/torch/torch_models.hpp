@@ -4,6 +4,7 @@
 /// Owns a folder. Thread rule: one test's thread. Fails by failing expectations.
 
 #include <memory>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -50,6 +51,25 @@ public:
 private:
   test_folder folder_;
 };
+
+/// The ways to hold a model, for tests that shall pass in each.
+inline constexpr hold_choice hold_choices[] = {hold_choice::owned, hold_choice::mapped, hold_choice::device};
+
+inline std::string hold_name(const testing::TestParamInfo<hold_choice>& info) {
+  return info.param == hold_choice::owned ? "owned" : info.param == hold_choice::mapped ? "mapped" : "device";
+}
+
+inline byte_vector as_bytes(const std::vector<float>& numbers) {
+  const auto bytes = std::as_bytes(std::span{numbers});
+  return {bytes.begin(), bytes.end()};
+}
+
+/// Each one more than the one before.
+inline std::vector<float> some_numbers(size_t count, float first) {
+  std::vector<float> numbers(count);
+  std::iota(numbers.begin(), numbers.end(), first);
+  return numbers;
+}
 
 /// How many leases the runtime's only model has.
 inline size_t leases_of(runtime& loader) { return loader.list()->entries.at(0).leases; }
