@@ -94,7 +94,7 @@ tensor_hold::~tensor_hold() {
     mark->record(*stream_);
     at::launch([mark, lease = std::move(lease_)] { mark->synchronize(); });
   } catch (const c10::Error&) {
-    // A device that can no longer mark a stream runs nothing any more: the memory is not in use.
+    lease_.reset();  // a device that can no longer mark a stream runs nothing any more
   }
 }
 
