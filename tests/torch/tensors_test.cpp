@@ -114,6 +114,17 @@ TEST_P(tensors_held, make_a_layer_that_computes_as_from_other_memory) {
     EXPECT_EQ(computed[0][row].item<int>(), 4 * (row * 4 - 7) + 6 + row + 1);
 }
 
+TEST_F(tensors, that_were_cast_on_the_way_have_the_type_that_they_have_there) {
+  const auto path = files.write(
+      "m.safetensors", {{"a", "F32", {2, 3}, as_bytes(some_numbers(6, 1))}, {"b", "I8", {3}, made_bytes(3, 1)}});
+  const auto all = tensors_of(torch_models::load(*loader, {path}, hold_choice::device, "BF16"));
+  ASSERT_TRUE(all.has_value()) << to_text(all.error());
+  EXPECT_EQ(all->at("a").scalar_type(), at::kBFloat16);
+  EXPECT_EQ(all->at("a").sizes(), (at::IntArrayRef{2, 3}));
+  EXPECT_EQ(all->at("a").sum().item<float>(), 21);
+  EXPECT_EQ(bytes_of(all->at("b")), made_bytes(3, 1));
+}
+
 TEST_F(tensors, lie_where_the_model_does) {
   const auto lease = lease_on({{"a", "F32", {4}, made_bytes(16, 1)}, {"b", "F16", {2, 2}, made_bytes(8, 2)}});
   const auto& file = *lease->model().files.at(0);

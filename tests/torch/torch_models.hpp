@@ -40,8 +40,8 @@ public:
 
   /// Under the name of the first file.
   static model_lease_ptr load(runtime& loader, const std::vector<std::string>& paths,
-                              hold_choice hold = hold_choice::owned) {
-    const auto source = find_source(paths, {.hold = hold});
+                              hold_choice hold = hold_choice::owned, const std::string& cast_to = {}) {
+    const auto source = find_source(paths, {.hold = hold, .cast_to = cast_to});
     EXPECT_TRUE(source.has_value()) << to_text(source.error());
     auto answer = loader.load({.key = paths.front(), .kind = model_kind::ckpt, .source = *source});
     EXPECT_TRUE(answer.has_value()) << to_text(answer.error());
@@ -53,10 +53,12 @@ private:
 };
 
 /// The ways to hold a model, for tests that shall pass in each.
-inline constexpr hold_choice hold_choices[] = {hold_choice::owned, hold_choice::mapped, hold_choice::device};
+inline constexpr hold_choice hold_choices[] = {hold_choice::owned, hold_choice::pinned, hold_choice::mapped,
+                                               hold_choice::device};
 
 inline std::string hold_name(const testing::TestParamInfo<hold_choice>& info) {
-  return info.param == hold_choice::owned ? "owned" : info.param == hold_choice::mapped ? "mapped" : "device";
+  constexpr const char* names[] = {"owned", "pinned", "mapped", "device"};
+  return names[info.index];
 }
 
 inline byte_vector as_bytes(const std::vector<float>& numbers) {
