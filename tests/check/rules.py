@@ -156,6 +156,13 @@ def tests_neither_sleep_nor_skip():
     yield from matches(SLEEPS, paths)
 
 
+def readme_shows_what_is_built():
+    """the README's example for libtorch is the program that the checks build"""
+    program = (ROOT / "tests/consumer/torch/main.cpp").read_text()
+    if f"```cpp\n{program}```\n" not in (ROOT / "README.md").read_text():
+        yield "README.md: not tests/consumer/torch/main.cpp, to the letter"
+
+
 def nothing_left_to_do():
     """no reminders in the text"""
     yield from with_sample(UNFINISHED, "// " + "TO" + "DO: later")
@@ -178,6 +185,7 @@ RULES = (
     headers_compile_alone,
     short_files,
     tests_neither_sleep_nor_skip,
+    readme_shows_what_is_built,
     nothing_left_to_do,
     formatted,
 )
