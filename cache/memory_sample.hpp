@@ -30,6 +30,7 @@ struct memory_level {
   std::string name;  ///< "physical memory", "cgroup v2 /a/b", or a device's
   uint64_t limit_bytes = 0;
   uint64_t available_bytes = 0;  ///< file pages, which the kernel gives back when asked for, are not counted as used
+  uint64_t over_bytes = 0;       ///< used beyond the limit, where that can be: above cgroup v2's memory.high
   std::optional<memory_stall> stall{};
   std::optional<memory_events> events{};
 };

@@ -66,12 +66,15 @@ pressure_rule::shortage pressure_rule::shortage_of(const memory_level& level, co
   const auto available = level.available_bytes;
   if (available >= mark && !out)
     return {};
-  const auto wanted = available < mark ? mark + marks.slack_bytes - available : marks.slack_bytes;
+  const auto lack = available < mark ? mark + marks.slack_bytes - available : marks.slack_bytes;
   std::string why = level.name + ": " + mib(available) + " available of " + mib(level.limit_bytes);
   if (strained)
     why +=
         out ? ", and it ran out of memory" : (stalled ? ", and tasks stand still for it" : ", and the limit was met");
-  return {.level = level.name, .wanted_bytes = wanted, .aim_bytes = available + wanted, .why = std::move(why)};
+  return {.level = level.name,
+          .wanted_bytes = lack + level.over_bytes,
+          .aim_bytes = available + lack,
+          .why = std::move(why)};
 }
 
 pressure_wish pressure_rule::wish(const shortage& worst, const memory_level* asked_level, std::optional<request>& asked,

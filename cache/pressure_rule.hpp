@@ -7,8 +7,7 @@
 /// limits alone are no shortage, since reading large files through the page cache makes them too: they count below the
 /// soft mark, and raise what is wanted to there. A level where nothing was left at all wants the slack, whatever is
 /// available. Asked once, the rule is silent until `repeat_after`, unless what was asked for has come and is short
-/// again, or a quarter more is wanted than was asked for. Limits: nothing is wanted beyond a level's limit. Failure:
-/// none.
+/// again, or a quarter more is wanted than was asked for. Limits: no more is wanted than is used. Failure: none.
 
 #include <chrono>
 #include <cstdint>

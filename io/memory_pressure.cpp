@@ -125,6 +125,7 @@ void add_cgroup(const cgroup_folder& cgroup, uint64_t machine_bytes, memory_samp
   sample.host.push_back({.name = cgroup.title(),
                          .limit_bytes = *limit,
                          .available_bytes = *limit - std::min(*limit, *used),
+                         .over_bytes = *used - std::min(*limit, *used),
                          .stall = cgroup.is_v2 ? told(stall_in(cgroup.file("memory.pressure")), sample) : std::nullopt,
                          .events = told(cgroup.is_v2 ? events_of_v2(cgroup) : events_of_v1(cgroup), sample)});
 }

@@ -51,8 +51,8 @@ struct register_block {
   uint64_t bytes = 0;
   bool active = false;
   /// The block is asked back; so many bytes, all of it. Called once each time it is asked for, on the keeper's thread:
-  /// must not block, must not own the `memory_block`, may let go of it. One that throws declines. A call may be under
-  /// way while the block ends.
+  /// must not block, must not own the `memory_block`, may let go of it. One that throws declines. A call may come
+  /// before the answer has been read, or while the block ends.
   std::function<void(uint64_t bytes)> on_pressure{};
   std::chrono::milliseconds deadline = std::chrono::seconds{30};
 };

@@ -83,6 +83,15 @@ INSTANTIATE_TEST_SUITE_P(all, pressure_table,
                                          second_sample{"out of memory with plenty", 8 * gib, still, oom, 256 * mib},
                                          second_sample{"out of memory", 600 * mib, still, oom, 1192 * mib}));
 
+TEST(pressure_rule, wants_back_what_is_used_beyond_the_limit_too) {
+  pressure_rule rule{usual};
+  auto level = level_with(0);
+  level.over_bytes = 100 * mib;
+  EXPECT_EQ(host_wish(rule, level), 868 * mib);
+  level = level_with(768 * mib);
+  EXPECT_EQ(host_wish(rule, level), 0U) << "all of it came";
+}
+
 TEST(pressure_rule, knows_nothing_of_counters_before_its_first_sample) {
   pressure_rule rule{usual};
   EXPECT_EQ(host_wish(rule, level_with(600 * mib, {0.9, 1000}, {5, 5, 5})), 0U);

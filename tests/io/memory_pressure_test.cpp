@@ -167,8 +167,10 @@ TEST_F(memory_pressure_of, what_is_used_beyond_a_limit_leaves_nothing) {
   a_v2_cgroup();
   write(v2 + "memory.high", "1073741824\n");
   EXPECT_EQ(good_sample().host.at(1).available_bytes, 0U);
+  EXPECT_EQ(good_sample().host.at(1).over_bytes, gib + 512 * mib);
   write(v2 + "memory.current", "1000\n");
   EXPECT_EQ(good_sample().host.at(1).available_bytes, gib) << "the files are read one after the other";
+  EXPECT_EQ(good_sample().host.at(1).over_bytes, 0U);
 }
 
 TEST_F(memory_pressure_of, every_file_but_three_of_a_cgroup_may_be_absent) {
