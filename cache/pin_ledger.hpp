@@ -69,7 +69,8 @@ public:
 
   /// The machine runs short of memory, whatever the ledger's own limits say. Asks for `wanted_bytes`, less what is to
   /// come free anyway: inactive intermediates first, then the pins of inactive models, which lets the kernel swap them,
-  /// then their host copies.
+  /// then their host copies. Who declined, and has not been let off since, comes after all of these: pressure that
+  /// lasts would find the same one in the way each time.
   pin_actions pressure(uint64_t wanted_bytes);
 
   /// All accounts, the oldest first.

@@ -110,10 +110,11 @@ pin_actions pin_ledger::pressure(uint64_t wanted_bytes) {
   pin_actions out;
   auto need = wanted_bytes - std::min(wanted_bytes, relief_beyond_claims_bytes());
   const auto order = in_order_of_sacrifice();
-  const auto ask_all = [&](pin_class cls, relief_kind kind) {
+  const auto ask_all = [&](bool declined, pin_class cls, relief_kind kind) {
     for (auto id : order) {
       const auto& a = accounts_.at(id);
-      if (need == 0 || a.spec.cls != cls || a.silent || a.closed || (kind == relief_kind::free && a.spec.leased))
+      if (need == 0 || a.spec.cls != cls || a.silent || a.closed || (kind == relief_kind::free && a.spec.leased) ||
+          declined != (a.declined_before > 0))
         continue;
       // A host copy of which the pins were counted already relieves the machine by the rest of it only.
       const auto pins_counted = a.asked.pinned_bytes - std::min(a.asked.pinned_bytes, a.asked.host_bytes);
@@ -121,9 +122,11 @@ pin_actions pin_ledger::pressure(uint64_t wanted_bytes) {
       need -= std::min(need, kind == relief_kind::free ? asked - std::min(asked, pins_counted) : asked);
     }
   };
-  ask_all(pin_class::inactive_intermediate, relief_kind::free);
-  ask_all(pin_class::inactive_model, relief_kind::unpin);
-  ask_all(pin_class::inactive_model, relief_kind::free);
+  for (const bool declined : {false, true}) {
+    ask_all(declined, pin_class::inactive_intermediate, relief_kind::free);
+    ask_all(declined, pin_class::inactive_model, relief_kind::unpin);
+    ask_all(declined, pin_class::inactive_model, relief_kind::free);
+  }
   settle(out);  // of those who declined to a waiting claim something may come now
   return out;
 }

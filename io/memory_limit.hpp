@@ -4,8 +4,7 @@
 ///
 /// Owns nothing; reads /proc and the cgroup file systems when called, keeps nothing. Any thread.
 /// The limit is the lowest of: the machine's RAM, and what the process's memory cgroup and each of its ancestors allow
-/// (v1 `memory.limit_in_bytes`; v2 `memory.max`, and `memory.high`, above which the kernel makes a process crawl). A
-/// cgroup that the mount does not show, as in many containers, is taken to be the top of the mount.
+/// (v1 `memory.limit_in_bytes`; v2 `memory.max`, and `memory.high`, above which the kernel makes a process crawl).
 /// What is in use already is not subtracted: the file pages in it are given back by the kernel when asked for, and the
 /// rest is what the share that `default_host_limit_bytes` leaves is for.
 /// Failure: `io_failed` where a file that must be there cannot be read, `bad_format` where one makes no sense; a limit

@@ -146,6 +146,21 @@ TEST_F(pin_rules, pressure_takes_scraps_then_pins_then_host_copies_of_the_inacti
   EXPECT_THAT(asked(ledger.pressure(100)), IsEmpty()) << "there is nothing more to take";
 }
 
+TEST_F(pin_rules, pressure_asks_last_who_declined_and_was_not_used_since) {
+  auto scrap = open("scrap", pin_class::inactive_intermediate, {10, 0});
+  auto old = open("old", pin_class::inactive_model, {20, 10});
+  EXPECT_THAT(asked(ledger.pressure(5)), ElementsAre(ask_back{scrap, free_all, 10}));
+  ledger.declined(scrap);
+  EXPECT_THAT(asked(ledger.pressure(5)), ElementsAre(ask_back{old, unpin, 5}));
+  EXPECT_THAT(asked(ledger.pressure(30)),
+              ElementsAre(ask_back{old, unpin, 5}, ask_back{old, free_all, 20}, ask_back{scrap, free_all, 10}));
+  ledger.relieved(old, {20, 10});
+  ledger.reclassify(scrap, pin_class::active_intermediate);
+  ledger.reclassify(scrap, pin_class::inactive_intermediate);
+  open("new", pin_class::inactive_model, {20, 10});
+  EXPECT_THAT(asked(ledger.pressure(5)), ElementsAre(ask_back{scrap, free_all, 10}));
+}
+
 TEST_F(pin_rules, pressure_does_not_count_on_what_waiting_claims_will_take) {
   auto scrap = open("scrap", pin_class::inactive_intermediate, {50, 0});
   auto old = open("old", pin_class::inactive_model, {50, 0});

@@ -197,13 +197,14 @@ TEST_F(pin_rules, what_goes_for_a_later_claim_can_complete_what_an_earlier_one_w
 }
 
 TEST_F(pin_rules, what_goes_for_pressure_can_complete_it_too) {
-  auto firm = open("firm", pin_class::inactive_model, {20, 20}), old = open("old", pin_class::inactive_model, {20, 20});
+  auto firm = open("firm", pin_class::inactive_model, {20, 20});
+  auto scrap = open("scrap", pin_class::inactive_intermediate, {20, 20}, true);
   auto active = open("active", pin_class::active_model, {10, 10}),
        model = open("model", pin_class::active_model, {50, 0});
   want(model, {0, 45}, true);
   ledger.declined(firm);
   ledger.relieved(active, {0, 10});
-  EXPECT_THAT(asked(ledger.pressure(20)), ElementsAre(ask_back{firm, unpin, 20}, ask_back{old, unpin, 20}));
+  EXPECT_THAT(asked(ledger.pressure(20)), ElementsAre(ask_back{firm, unpin, 20}, ask_back{scrap, unpin, 20}));
 }
 
 TEST_F(pin_rules, a_model_leased_while_it_was_asked_is_let_off_and_another_is_asked) {

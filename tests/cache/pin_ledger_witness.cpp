@@ -40,14 +40,16 @@ void pin_world::check_ask(const ask_back& order) {
         "asked out of turn, without need, or of someone from whom nobody may take");
 }
 
-/// Inactive intermediates, then the pins of inactive models, then their host copies; the oldest first.
+/// Inactive intermediates, then the pins of inactive models, then their host copies, and once more for those who have
+/// declined; the oldest first.
 bool pin_world::is_pressures_turn(const ask_back& order) const {
   using place = std::pair<int, uint64_t>;
   const auto turn = [](const owner& o, relief_kind kind) {
     const bool is_scrap = o.cls == pin_class::inactive_intermediate && kind == relief_kind::free && !o.leased;
     const bool is_copy = o.cls == pin_class::inactive_model && kind == relief_kind::free && !o.leased;
     const bool is_pin = o.cls == pin_class::inactive_model && kind == relief_kind::unpin;
-    return place{is_scrap ? 0 : is_pin ? 1 : is_copy ? 2 : 3, o.last_use};
+    const int stage = is_scrap ? 0 : is_pin ? 1 : is_copy ? 2 : 6;
+    return place{stage + (o.declined_before > 0 ? 3 : 0), o.last_use};
   };
   const auto& asked = owners_.at(order.account);
   for (const auto& [id, o] : owners_)
@@ -57,7 +59,7 @@ bool pin_world::is_pressures_turn(const ask_back& order) const {
       if (could && turn(o, kind) < turn(asked, order.kind))
         return false;
     }
-  return turn(asked, order.kind).first < 3;
+  return turn(asked, order.kind).first < 6;
 }
 
 /// Whether this claim is a good reason for asking: its turn, its need, its right, and nobody else to be asked first.

@@ -18,17 +18,18 @@ const std::string v2_root = "/sys/fs/cgroup";
 }  // namespace
 
 memory_cgroup::memory_cgroup(uint64_t limit_bytes) {
-  const auto is_v1 = fs::exists(v1_root + "/memory.limit_in_bytes");
-  path_ = (is_v1 ? v1_root : v2_root) + "/longshore-test-" + std::to_string(::getpid());
+  is_v1_ = fs::exists(v1_root + "/memory.limit_in_bytes");
+  name_ = "/longshore-test-" + std::to_string(::getpid());
+  path_ = (is_v1_ ? v1_root : v2_root) + name_;
   processes_path_ = path_ + "/cgroup.procs";
-  if (!is_v1)  // often on already, and refused where it cannot be: then memory.max below is missing
+  if (!is_v1_)  // often on already, and refused where it cannot be: then memory.max below is missing
     std::ofstream(v2_root + "/cgroup.subtree_control") << "+memory";
   std::error_code failed;
   fs::create_directory(path_, failed);
   if (failed)
     problem_ = "cannot make " + path_ + ": " + failed.message();
   else
-    set(is_v1 ? "memory.limit_in_bytes" : "memory.max", std::to_string(limit_bytes));
+    set(is_v1_ ? "memory.limit_in_bytes" : "memory.max", std::to_string(limit_bytes));
 }
 
 memory_cgroup::~memory_cgroup() { ::rmdir(path_.c_str()); }

@@ -19,12 +19,19 @@ public:
   /// Empty when all is well.
   const std::string& problem() const { return problem_; }
 
+  bool is_v1() const { return is_v1_; }
+
+  /// Below the top of its hierarchy: "/longshore-test-1".
+  const std::string& name() const { return name_; }
+
   /// Moves the calling process in. System calls alone, so that a child may do it between fork and exec.
   bool enter() const;
 
 private:
   void set(const std::string& file, const std::string& value);
 
+  bool is_v1_ = false;
+  std::string name_;
   std::string path_;
   std::string processes_path_;
   std::string problem_;

@@ -2,54 +2,31 @@
 #include "io/memory_limit.hpp"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
-#include <fstream>
+
+#include "tests/io/system_tree.hpp"
 
 using namespace longshore;
 
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr uint64_t gib = uint64_t{1} << 30;
-const std::string v1_mount = "35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n";
-const std::string v2_mount = "41 31 0:38 / /sys/fs/cgroup rw,relatime shared:4 - cgroup2 cgroup2 rw\n";
-const std::string disk_mount = "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard\n";
 
-/// A tree of its own for each test, with 16 GiB of RAM.
-class memory_limit_of : public testing::Test {
+class memory_limit_of : public testing::Test, protected system_tree {
 protected:
-  memory_limit_of() {
-    std::string pattern = (fs::temp_directory_path() / "memory_limit_XXXXXX").string();
-    root = mkdtemp(pattern.data());
-    write("proc/meminfo", "MemTotal:       16777216 kB\nMemFree:        1024 kB\n");
-  }
-  ~memory_limit_of() override { fs::remove_all(root); }
-
-  void write(const std::string& path, const std::string& text) {
-    fs::create_directories((root / path).parent_path());
-    std::ofstream(root / path) << text;
-  }
-  void processes(const std::string& cgroup, const std::string& mountinfo) {
-    write("proc/self/cgroup", cgroup);
-    write("proc/self/mountinfo", mountinfo);
-  }
   void expect(uint64_t bytes, const std::string& source) {
-    auto limit = effective_memory_limit(root.string());
+    auto limit = effective_memory_limit(root());
     ASSERT_TRUE(limit) << to_text(limit.error());
     EXPECT_EQ(limit->bytes, bytes);
     EXPECT_EQ(limit->source, source);
   }
   void expect_error(errc code, const std::string& path) {
-    auto limit = effective_memory_limit(root.string());
+    auto limit = effective_memory_limit(root());
     ASSERT_FALSE(limit) << limit->source;
     EXPECT_EQ(limit.error().code, code);
-    EXPECT_EQ(limit.error().path, (root / path).string());
+    EXPECT_EQ(limit.error().path, *this / path);
   }
-
-  fs::path root;
 };
 
 TEST_F(memory_limit_of, a_machine_without_cgroups_is_its_ram) { expect(16 * gib, "physical memory"); }
@@ -170,7 +147,7 @@ TEST_F(memory_limit_of, malformed_meminfo_is_an_error) {
     write("proc/meminfo", text);
     expect_error(errc::bad_format, "proc/meminfo");
   }
-  fs::remove(root / "proc/meminfo");
+  remove("proc/meminfo");
   expect_error(errc::io_failed, "proc/meminfo");
 }
 
@@ -190,7 +167,7 @@ TEST_F(memory_limit_of, malformed_cgroup_and_mount_lines_are_errors) {
 
 TEST_F(memory_limit_of, a_folder_where_a_file_should_be_is_an_error) {
   processes("0::/a\n", v2_mount);
-  fs::create_directories(root / "sys/fs/cgroup/a/memory.max");
+  fs::create_directories(*this / "sys/fs/cgroup/a/memory.max");
   expect_error(errc::io_failed, "sys/fs/cgroup/a/memory.max");
 }
 
