@@ -12,6 +12,7 @@
 #include "cache/registry.hpp"
 #include "messages/cache.hpp"
 #include "messages/load.hpp"
+#include "messages/pressure.hpp"
 
 namespace longshore {
 namespace {
@@ -295,6 +296,7 @@ caf::behavior registry_behavior(registry_actor* self, const cache_registry_optio
         gone(self, message.file, [&] { return self->state.rule->file_dropped(message.file); });
       },
       [=](const bytes_asked_back& message) { run(self, self->state.rule->asked_back(message.file)); },
+      [=](const device_pressure& message) { run(self, self->state.rule->shed(tier::device, message.wanted_bytes)); },
       [=](const remove_model& message) { return change(self, self->state.rule->remove(message.key)); },
       [=](const keep_model& message) { return change(self, self->state.rule->keep(message.key, message.keep)); },
       [=](clear_models) { return change(self, self->state.rule->clear()); },

@@ -21,6 +21,7 @@ struct monitor_state {
   caf::actor arbiter;
   caf::actor registry;
   std::chrono::milliseconds interval{};
+  std::function<uint64_t()> give_back_idle;
   std::optional<pressure_rule> rule;
   std::optional<caf::actor_clock::time_point> sampled_at;
   pressure_status status;
@@ -63,7 +64,8 @@ void act_on(monitor_actor* self, const pressure_wishes& wishes) {
   if (wishes.host.wanted_bytes > 0) {
     note(state.status.host, wishes.host);
     record_pressure(self, "memory pressure", wishes.host.wanted_bytes);
-    self->send(state.arbiter, machine_pressure{wishes.host.wanted_bytes});
+    const auto wanted = wishes.host.wanted_bytes;
+    self->send(state.arbiter, machine_pressure{wanted - std::min(wanted, state.give_back_idle())});
   }
   if (wishes.device.wanted_bytes > 0 && state.registry) {
     note(state.status.device, wishes.device);
@@ -98,6 +100,7 @@ caf::behavior monitor_behavior(monitor_actor* self, memory_sampler sampler, cons
   state.arbiter = arbiter;
   state.registry = registry;
   state.interval = options.interval;
+  state.give_back_idle = options.give_back_idle;
   state.rule.emplace(options.settings);
   self->send(self, sample_memory{});
   return {

@@ -27,6 +27,8 @@ memory_sampler sampler_of(memory_pressure_source source, std::shared_ptr<const d
 
 struct pressure_monitor_options {
   std::chrono::milliseconds interval{100};
+  /// Gives back at once what nobody uses, before anybody is asked for what he does use; returns how much that was.
+  std::function<uint64_t()> give_back_idle = [] { return uint64_t{0}; };
   pressure_settings settings{};
 };
 

@@ -8,6 +8,7 @@
 #include <caf/after.hpp>
 #include <caf/send.hpp>
 
+#include "actors/block_keeper.hpp"
 #include "actors/cache_registry.hpp"
 #include "actors/calling_thread.hpp"
 #include "actors/disk_reader.hpp"
@@ -15,10 +16,12 @@
 #include "actors/host_copier.hpp"
 #include "actors/pin_arbiter.hpp"
 #include "actors/preloader.hpp"
+#include "actors/pressure_monitor.hpp"
 #include "actors/stream_stager.hpp"
 #include "actors/traced_actor.hpp"
 #include "actors/tracer.hpp"
 #include "io/memory_limit.hpp"
+#include "io/memory_pressure.hpp"
 #include "messages/trace.hpp"
 
 namespace longshore {
@@ -55,7 +58,8 @@ expected<uint64_t> effective_host_limit(const runtime_options& options) {
   return default_host_limit_bytes(*limit);
 }
 
-/// What models may take of the device: what is free now, less the scratch memory of uploads, one a stream. 0 without a
+/// What models may take of the device: what is free now, less the scratch memory of uploads, one a stream, and, where
+/// others use it too, less what shall stay free for them. 0 without a
 /// device.
 expected<uint64_t> usable_device_bytes(const runtime_options& options, uint64_t host_limit_bytes) {
   if (!options.target)
@@ -71,7 +75,10 @@ expected<uint64_t> usable_device_bytes(const runtime_options& options, uint64_t 
   const auto memory = options.target->memory();
   if (!memory)
     return unexpected(memory.error());
-  return memory->free_bytes - std::min(memory->free_bytes, options.streams * options.holder.chunk_bytes);
+  const auto marks = marks_of(memory->total_bytes, options.pressure);
+  const auto left_bytes = options.streams * options.holder.chunk_bytes +
+                          (options.device_is_shared ? marks.low_bytes + marks.slack_bytes : 0);
+  return memory->free_bytes - std::min(memory->free_bytes, left_bytes);
 }
 
 }  // namespace
@@ -85,12 +92,14 @@ struct runtime::parts {
   system_config config;
   caf::actor_system system{config};
   caf::actor listener, tracer, reader, registry, preloader;
-  caf::actor arbiter;
+  caf::actor arbiter, keeper;
+  caf::actor monitor;              // null where the machine's memory is not watched
   std::vector<device_lane> lanes;  // none without a device
   caf::actor copier;               // null without a device
   bool stopped = false;
 
   void spawn_for_device();
+  void spawn_monitor(memory_pressure_source source);
   void spawn_all(std::unique_ptr<read_engine> engine, std::shared_ptr<completion_callback> on_complete);
   template <class Answer, class Message>
   expected<Answer> ask(const caf::actor& whom, std::chrono::milliseconds timeout, const Message& message);
@@ -163,6 +172,15 @@ void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_
                             .memory_timeout = options.memory_timeout},
                            services);
   preloader = spawn_preloader(system, registry);
+  keeper = spawn_block_keeper(system, arbiter);
+}
+
+void runtime::parts::spawn_monitor(memory_pressure_source source) {
+  monitor = spawn_pressure_monitor(
+      system, sampler_of(std::move(source), options.device_is_shared ? options.target : nullptr), arbiter, registry,
+      {.interval = options.pressure_interval,
+       .give_back_idle = [p = pool] { return p->give_back_idle(); },
+       .settings = options.pressure});
 }
 
 expected<std::unique_ptr<runtime>> runtime::start(runtime_options options) {
@@ -194,6 +212,9 @@ expected<std::unique_ptr<runtime>> runtime::start(runtime_options options) {
   if (writer)
     p->tracer = spawn_tracer(p->system, std::move(writer));
   p->spawn_all(std::move(*engine), std::move(on_complete));
+  if (p->options.pressure_interval.count() > 0)
+    if (auto source = memory_pressure_source::find())  // a system that cannot tell is not watched
+      p->spawn_monitor(std::move(*source));
   return std::unique_ptr<runtime>(new runtime(std::move(p)));
 }
 
@@ -251,7 +272,7 @@ expected<void> runtime::stop() {
   std::vector<caf::actor> all{p.preloader, p.registry, p.reader};
   for (const auto& lane : p.lanes)
     all.insert(all.end(), {lane.stager, lane.uploader});
-  all.insert(all.end(), {p.copier, p.arbiter, p.tracer, p.listener});
+  all.insert(all.end(), {p.copier, p.monitor, p.keeper, p.arbiter, p.tracer, p.listener});
   for (const auto& actor : all)
     if (actor)
       caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
@@ -273,6 +294,21 @@ expected<staging_status> runtime::staging() {
 }
 
 expected<pin_status> runtime::budget() { return parts_->ask<pin_status>(parts_->arbiter, quick_timeout, show_pins{}); }
+
+expected<pressure_status> runtime::pressure() {
+  if (!parts_->monitor)
+    return pressure_status{};
+  return parts_->ask<pressure_status>(parts_->monitor, quick_timeout, show_pressure{});
+}
+
+expected<std::shared_ptr<const memory_block>> runtime::register_memory(const register_block& block) {
+  auto answer = parts_->ask<block_answer>(parts_->keeper, block.deadline + answer_slack, block);
+  if (!answer)
+    return tl::unexpected(answer.error());
+  if (!answer->block)
+    return unexpected(answer->reason);
+  return answer->block;
+}
 
 std::string_view runtime::engine_name() const { return parts_->engine_name; }
 

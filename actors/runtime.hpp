@@ -15,10 +15,13 @@
 
 #include "actors/model_holder.hpp"
 #include "cache/error.hpp"
+#include "cache/pressure_rule.hpp"
 #include "io/read_engine.hpp"
+#include "messages/block.hpp"
 #include "messages/cache.hpp"
 #include "messages/pin.hpp"
 #include "messages/preload.hpp"
+#include "messages/pressure.hpp"
 #include "messages/slot.hpp"
 
 namespace longshore {
@@ -33,6 +36,10 @@ struct runtime_options {
   uint64_t staging_bytes = 256 << 20;  ///< most that chunks on their way to it take, all streams; of the host limit
   /// Most page-locked memory, of the host limit. None: half of it, since the system cannot swap it; 0: do without.
   std::optional<uint64_t> pin_budget_bytes{};
+  /// How often to look how short of memory the machine is, and from when on to give some back; 0 ms: never.
+  std::chrono::milliseconds pressure_interval{100};
+  pressure_settings pressure{};
+  bool device_is_shared = true;  ///< with programs that may run short of its memory: it is watched too
   std::chrono::milliseconds memory_timeout = std::chrono::seconds{30};  ///< a load's wait for memory
   std::chrono::milliseconds stop_timeout = std::chrono::seconds{30};
   std::string trace_path{};                                 ///< empty: no trace
@@ -70,6 +77,13 @@ public:
 
   /// Who holds how much of the memory budget, and how it went so far.
   expected<pin_status> budget();
+
+  /// What was seen of the machine's memory, and how often some was asked back; zeros where it is not watched.
+  expected<pressure_status> pressure();
+
+  /// Counts memory of the caller's own, such as cached outputs, under the same budget, until the block's last pointer
+  /// is gone. `out_of_budget` with the holders' names, `timed_out`, `overloaded`.
+  expected<std::shared_ptr<const memory_block>> register_memory(const register_block& block);
 
   std::string_view engine_name() const;
   uint64_t host_limit_bytes() const;

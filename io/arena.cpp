@@ -126,6 +126,13 @@ void arena_pool::give_back(range r) {
   trim_idle_to(warm_bytes_);
 }
 
+uint64_t arena_pool::give_back_idle() {
+  const std::lock_guard guard{mutex_};
+  const auto bytes = idle_bytes_;
+  trim_idle_to(0);
+  return bytes;
+}
+
 uint64_t arena_pool::mapped_bytes() const {
   const std::lock_guard guard{mutex_};
   return mapped_bytes_;

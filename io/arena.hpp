@@ -59,6 +59,9 @@ public:
 
   expected<arena> acquire(uint64_t bytes);
 
+  /// Unmaps all idle arenas: the system needs the memory more than the next load does. How much that was.
+  uint64_t give_back_idle();
+
   uint64_t limit_bytes() const { return limit_bytes_; }
   uint64_t mapped_bytes() const;
   uint64_t idle_bytes() const;

@@ -29,6 +29,7 @@ void device_arguments::apply_to(runtime_options& options) const {
   options.staging_bytes = staging_bytes;
   options.pin_budget_bytes = pin_budget_bytes;
   options.streams = streams;
+  options.device_is_shared = false;  // ordinary memory that nobody else uses
 }
 
 }  // namespace longshore

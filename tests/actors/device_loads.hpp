@@ -22,7 +22,8 @@ inline runtime_options with(std::shared_ptr<device> target) {
           .warm_bytes = 0,
           .holder = {.chunk_bytes = mebibyte},
           .target = std::move(target),
-          .staging_bytes = 8 * mebibyte};
+          .staging_bytes = 8 * mebibyte,
+          .device_is_shared = false};
 }
 
 inline std::unique_ptr<runtime> started(const runtime_options& options) {
