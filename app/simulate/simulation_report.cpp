@@ -3,6 +3,8 @@
 #include <utility>
 #include <vector>
 
+#include "app/cli/terminal.hpp"
+
 namespace longshore {
 namespace {
 

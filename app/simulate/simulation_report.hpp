@@ -5,7 +5,8 @@
 
 #include <string>
 
-#include "app/cli/terminal.hpp"
+#include <nlohmann/json.hpp>
+
 #include "app/simulate/simulation.hpp"
 
 namespace longshore {
@@ -14,6 +15,6 @@ namespace longshore {
 std::string totals_text(const scenario& what, const simulation_result& result);
 
 /// The same as data, with the history of each model. Times in seconds, sizes in bytes.
-json simulation_json(const scenario& what, const simulation_result& result);
+nlohmann::ordered_json simulation_json(const scenario& what, const simulation_result& result);
 
 }  // namespace longshore

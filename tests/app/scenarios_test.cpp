@@ -9,8 +9,10 @@
 #include "app/cli/usage.hpp"
 #include "app/simulate/simulation.hpp"
 #include "app/simulate/simulation_report.hpp"
+#include "app/simulate/simulation_trace.hpp"
 #include "app/simulate/timeline.hpp"
 #include "tests/app/model_reader.hpp"
+#include "tests/io/decoded_trace.hpp"
 
 namespace longshore {
 namespace {
@@ -20,18 +22,16 @@ json shipped(const std::string& name) {
   return json::parse(read_all(std::string(LONGSHORE_SOURCE_DIR) + "/app/scenarios/" + name + ".json"));
 }
 
-/// A scenario replayed, with its temporary files in a folder of the test's own.
+/// A scenario replayed, and held against its limits.
 class replayed {
 public:
   explicit replayed(const json& scenario_document) : document(scenario_document) {
-    ::setenv("TMPDIR", (folder_ / "").c_str(), 1);
     const auto parsed = parse_scenario(document.dump(), "s.json");
     EXPECT_TRUE(parsed) << to_text(parsed.error());
     what = *parsed;
-    auto done = simulate(what);
+    auto done = simulate_in_own_folder();
     EXPECT_TRUE(done) << to_text(done.error());
     result = std::move(*done);
-    EXPECT_TRUE(fs::is_empty(folder_ / "")) << "files of models are left";
     expect_within_limits();
   }
 
@@ -40,12 +40,12 @@ public:
   double gb_per_s(const char* of) const { return document["machine"][of]["gb_per_s"].get<double>(); }
 
   uint64_t model_bytes(const std::string& name) const {
-    double sum = 0;
+    uint64_t sum = 0;
     for (const auto& model : document["models"])
       if (model["name"] == name)
         for (const auto& group : model["tensors"])
-          sum += group.value("count", 1.0) * bytes_of(group["bytes"]) * model.value("scale", 1.0);
-    return static_cast<uint64_t>(std::llround(sum));
+          sum += group.value("count", uint64_t{1}) * scaled(bytes_of(group["bytes"]), model.value("scale", 1.0));
+    return sum;
   }
 
   /// Seconds that a step waited for its model.
@@ -66,6 +66,22 @@ public:
   simulation_result result;
 
 private:
+  expected<simulation_result> simulate_in_own_folder() const {
+    const scratch folder;
+    const auto* before = std::getenv("TMPDIR");
+    const auto restored = before == nullptr ? std::string() : std::string(before);
+    ::setenv("TMPDIR", (folder / "").c_str(), 1);
+    auto done = simulate(what);
+    EXPECT_TRUE(fs::is_empty(folder / "")) << "files of models are left";
+    if (restored.empty())
+      ::unsetenv("TMPDIR");
+    else
+      ::setenv("TMPDIR", restored.c_str(), 1);
+    return done;
+  }
+
+  static uint64_t scaled(double bytes, double scale) { return static_cast<uint64_t>(std::llround(bytes * scale)); }
+
   static double bytes_of(const json& size) {
     static const std::map<std::string, double> units{{"kB", 1e3}, {"MB", 1e6}, {"KiB", 1024.0}};
     if (size.is_number())
@@ -85,8 +101,6 @@ private:
     EXPECT_LE(result.peak.host_bytes, machine.host_limit_bytes);
     EXPECT_LE(result.peak.device_bytes, machine.device_capacity_bytes);
   }
-
-  scratch folder_;
 };
 
 class scenarios : public testing::TestWithParam<const char*> {};
@@ -250,6 +264,21 @@ TEST(simulation, ends_when_told) {
   const auto done = simulate(*parsed, [&] { return ++steps == 200; });
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code, errc::cancelled);
+}
+
+TEST(simulation, writes_a_trace_in_virtual_time) {
+  const replayed run{one_model(100'000'000, "device")};
+  const scratch folder;
+  const auto written = write_simulation_trace(run.what, run.result, folder / "trace");
+  ASSERT_TRUE(written) << to_text(written.error());
+  const perfetto::decoded_trace trace{read_all(folder / "trace")};
+  uint64_t copied_bytes = 0;
+  for (const auto& event : trace.named("copy"))
+    if (event.type == perfetto::event_type::slice_begin)
+      copied_bytes += event.numbers.at("bytes");
+  EXPECT_EQ(copied_bytes, 100'000'000U);
+  EXPECT_FALSE(trace.named("read").empty());
+  EXPECT_FALSE(trace.named("reading").empty());
 }
 
 TEST(timeline, draws_what_happened_when) {
