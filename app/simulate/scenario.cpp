@@ -23,7 +23,7 @@ constexpr double max_gb_per_s = 1e6;
 nanoseconds seconds_of(double seconds) { return nanoseconds{std::llround(seconds * 1e9)}; }
 
 const names& hold_words() {
-  static const names list{"owned", "mapped", "device"};
+  static const names list{"owned", "pinned", "mapped", "device"};
   return list;
 }
 
@@ -39,7 +39,10 @@ const names& kind_words() {
 }
 
 hold_choice hold_from_word(std::string_view word) {
-  return word == "mapped" ? hold_choice::mapped : word == "device" ? hold_choice::device : hold_choice::owned;
+  for (const auto hold : {hold_choice::pinned, hold_choice::mapped, hold_choice::device})
+    if (word == name(hold))
+      return hold;
+  return hold_choice::owned;
 }
 
 class scenario_reader {
@@ -81,8 +84,8 @@ private:
   }
 
   void read_machine(const json& object) {
-    static const names known{"host_limit", "pin_budget", "staging",           "device_capacity",
-                             "disk",       "link",       "register_gb_per_s", "memory_wait_s"};
+    static const names known{"host_limit", "pin_budget", "staging",           "streams",       "device_capacity",
+                             "disk",       "link",       "register_gb_per_s", "copy_gb_per_s", "memory_wait_s"};
     const std::string place = "/machine";
     if (!fields_.is_object(object, place))
       return;
@@ -92,7 +95,8 @@ private:
       machine.host_limit_bytes = size(object, place, "host_limit", 0);
     machine.device_capacity_bytes = size(object, place, "device_capacity", 0);
     machine.staging_bytes = size(object, place, "staging", machine.staging_bytes);
-    machine.pin_budget_bytes = size(object, place, "pin_budget", machine.staging_bytes);
+    machine.pin_budget_bytes = size(object, place, "pin_budget", machine.host_limit_bytes / 2);
+    machine.streams = count(object, place, "streams", limits_.max_streams);
     if (const auto* disk = fields_.required(object, place, "disk", known))
       read_disk(*disk);
     if (machine.device_capacity_bytes > 0) {
@@ -102,6 +106,7 @@ private:
       fields_.wrong("/machine/link", "a link without a device; \"device_capacity\" is missing");
     }
     machine.register_bytes_per_s = rate(object, place, "register_gb_per_s", 0);
+    machine.copy_bytes_per_s = rate(object, place, "copy_gb_per_s", 0);
     machine.memory_wait = time(object, place, "memory_wait_s", machine.memory_wait);
   }
 
@@ -171,7 +176,7 @@ private:
       if (!fields_.is_object(list[i], place))
         continue;
       fields_.refuse_unknown(list[i], place, known);
-      tensor_group group{.count = count(list[i], place)};
+      tensor_group group{.count = count(list[i], place, "count", limits_.max_tensors)};
       if (fields_.required(list[i], place, "bytes", known) != nullptr)
         group.size_bytes = size(list[i], place, "bytes", 0);
       tensors += group.count;
@@ -185,19 +190,21 @@ private:
     return groups;
   }
 
-  uint64_t count(const json& object, const std::string& pointer) {
-    const auto value = object.find("count");
+  /// A whole number from 1 on; 1 where there is none.
+  uint64_t count(const json& object, const std::string& pointer, const char* field, uint64_t most) {
+    const auto value = object.find(field);
     if (value == object.end())
       return 1;
-    if (value->is_number_unsigned() && value->get<uint64_t>() <= limits_.max_tensors)
+    if (value->is_number_unsigned() && value->get<uint64_t>() >= 1 && value->get<uint64_t>() <= most)
       return value->get<uint64_t>();
-    fields_.wrong(pointer + "/count",
-                  "expected a whole number up to " + std::to_string(limits_.max_tensors) + ", found " + value->dump());
+    fields_.wrong(pointer + pointer_step(field),
+                  "expected a whole number from 1 to " + std::to_string(most) + ", found " + value->dump());
     return 1;
   }
 
   void read_step(const json& object, const std::string& pointer) {
-    static const names known{"load", "name", "hold", "keep", "urgent", "at_s", "after", "use_s", "until", "deadline_s"};
+    static const names known{"load", "name",  "hold",  "host_copy", "keep",      "urgent",
+                             "at_s", "after", "use_s", "until",     "deadline_s"};
     fields_.refuse_unknown(object, pointer, known);
     simulated_step step;
     step.pointer = pointer;
@@ -206,6 +213,9 @@ private:
     step.hold = hold_from_word(fields_.word(object, pointer, "hold", hold_words()));
     if (step.hold == hold_choice::device && result_.machine.device_capacity_bytes == 0)
       fields_.wrong(pointer + "/hold", "the machine has no device; it has one with a \"device_capacity\"");
+    step.host_copy = fields_.flag(object, pointer, "host_copy", false);
+    if (step.host_copy && step.hold != hold_choice::device)
+      fields_.wrong(pointer + "/host_copy", "only what goes to the device leaves a host copy");
     step.keep = fields_.flag(object, pointer, "keep", false);
     step.urgent = fields_.flag(object, pointer, "urgent", true);
     step.use = time(object, pointer, "use_s", step.use);
@@ -303,6 +313,8 @@ const char* name(hold_choice hold) {
       return "auto";
     case hold_choice::owned:
       return "owned";
+    case hold_choice::pinned:
+      return "pinned";
     case hold_choice::mapped:
       return "mapped";
     case hold_choice::device:

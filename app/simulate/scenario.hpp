@@ -30,11 +30,13 @@ struct simulated_rate {
 struct simulated_machine {
   uint64_t host_limit_bytes = 0;
   uint64_t pin_budget_bytes = 0;
-  uint64_t staging_bytes = uint64_t{256} << 20;
-  uint64_t device_capacity_bytes = 0;  ///< 0: there is no device
+  uint64_t staging_bytes = uint64_t{256} << 20;  ///< most, all streams together
+  size_t streams = 1;                            ///< of the device
+  uint64_t device_capacity_bytes = 0;            ///< 0: there is no device
   simulated_rate disk, link;
   uint64_t unpinned_bytes_per_s = 0;  ///< of copies from host memory that is not page-locked
   uint64_t register_bytes_per_s = 0;  ///< how fast memory is page-locked; 0: it takes no time
+  uint64_t copy_bytes_per_s = 0;      ///< how fast host memory is copied to slots; 0: it takes no time
   std::chrono::nanoseconds memory_wait = std::chrono::seconds{30};  ///< a load's most
 };
 
@@ -58,6 +60,7 @@ struct simulated_step {
   std::string pointer;  ///< its JSON pointer, such as "/steps/0"
   size_t model = 0;
   hold_choice hold = hold_choice::owned;
+  bool host_copy = false;  ///< of one for the device: it comes by way of pinned host memory, and leaves a copy there
   bool keep = false;
   bool urgent = true;
   std::optional<std::chrono::nanoseconds> at{};  ///< when it begins; nothing: once the step `after` is done
@@ -78,6 +81,7 @@ struct scenario_limits {
   size_t max_json_bytes = 1 << 20;
   size_t max_models = 1000;
   size_t max_steps = 10'000;
+  size_t max_streams = 64;
   uint64_t max_tensors = 1'000'000;              ///< of one model
   uint64_t max_model_bytes = uint64_t{1} << 40;  ///< without its scale
   std::chrono::hours max_time{24 * 365};         ///< of any one time given
@@ -89,7 +93,7 @@ expected<scenario> parse_scenario(std::string_view json, const std::string& path
 /// "16 GiB", "1.5 GB", "4096 B": decimal and binary units, up to TB and TiB. Nothing for anything else.
 std::optional<uint64_t> size_from_text(std::string_view text);
 
-/// "owned", "mapped" or "device".
+/// "owned", "pinned", "mapped" or "device".
 const char* name(hold_choice hold);
 
 }  // namespace longshore

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <caf/actor_system.hpp>
+#include <caf/send.hpp>
 
 #include "actors/cache_registry.hpp"
 #include "actors/disk_reader.hpp"
@@ -12,6 +13,8 @@
 #include "actors/pin_arbiter.hpp"
 #include "actors/stream_stager.hpp"
 #include "actors/traced_actor.hpp"
+#include "gpu/host_link.hpp"
+#include "messages/host_copy.hpp"
 
 namespace longshore {
 namespace {
@@ -30,66 +33,84 @@ holder_options options_of_holders() {
 }
 
 expected<void> check_staging(const simulated_machine& machine, uint64_t slot_bytes) {
-  if (machine.staging_bytes >= slot_bytes && machine.staging_bytes < machine.host_limit_bytes)
+  if (machine.staging_bytes / machine.streams >= slot_bytes && machine.staging_bytes < machine.host_limit_bytes)
     return {};
   return unexpected(error{.code = errc::bad_argument,
                           .what = "staging memory must have room for a slot of " + std::to_string(slot_bytes) +
-                                  " bytes and be less than the host limit of " +
+                                  " bytes for each of the device's streams, and be less than the host limit of " +
                                   std::to_string(machine.host_limit_bytes)});
 }
 
-/// Chunks on their way to the device: a part of the host limit of their own, page-locked as far as the budget goes.
+struct copier_state {
+  static constexpr const char* name = "simulated_copier";
+};
+
+/// Instead of the runtime's own, which would really copy: it answers when the copy would be over.
+caf::behavior copier_behavior(traced_actor<copier_state>* self, const std::shared_ptr<host_link>& memory) {
+  return {[=](const copy_bytes& order) {
+    const auto now = self->clock().now();
+    self->delayed_send(caf::actor_cast<caf::actor>(self->current_sender()),
+                       memory->take(now, order.length_bytes).end - now, bytes_copied{order.index});
+  }};
+}
+
 void spawn_for_device(caf::actor_system& system, const simulated_machine& machine, uint64_t slot_bytes,
                       const std::shared_ptr<device>& target, simulated_actors& made) {
-  made.arbiter =
-      spawn_pin_arbiter(system, {.host_limit_bytes = machine.staging_bytes,
-                                 .pin_limit_bytes = std::min(machine.pin_budget_bytes, machine.staging_bytes)});
-  made.stager = spawn_stream_stager(system, target, made.staging_pool, made.arbiter,
-                                    {.slot_bytes = slot_bytes, .staging_limit_bytes = machine.staging_bytes});
-  made.uploader = spawn_gpu_uploader(system, target, {.scratch_bytes = options_of_holders().chunk_bytes});
+  for (size_t i = 0; i < machine.streams; ++i)
+    made.lanes.push_back({spawn_stream_stager(system, target, made.staging_pool, made.arbiter,
+                                              {.slot_bytes = slot_bytes,
+                                               .staging_limit_bytes = machine.staging_bytes / machine.streams}),
+                          spawn_gpu_uploader(system, target, {.scratch_bytes = options_of_holders().chunk_bytes})});
+  made.copier =
+      system.spawn(copier_behavior, std::make_shared<host_link>(machine.copy_bytes_per_s, std::chrono::nanoseconds{0}));
 }
 
 }  // namespace
 
 std::vector<caf::actor> simulated_actors::all() const {
-  std::vector<caf::actor> there;
-  for (const auto& actor : {registry, reader, stager, uploader, arbiter, listener})
-    if (actor)
-      there.push_back(actor);
+  std::vector<caf::actor> there{registry, reader};
+  for (const auto& lane : lanes)
+    there.insert(there.end(), {lane.stager, lane.uploader});
+  if (copier)
+    there.push_back(copier);
+  there.insert(there.end(), {arbiter, listener});
   return there;
 }
 
 expected<simulated_actors> spawn_simulated_actors(caf::actor_system& system, const simulated_machine& machine,
                                                   simulated_disk& disk, std::shared_ptr<device> target,
                                                   std::function<void(const load_progress&)> on_progress) {
-  const auto holding = options_of_holders();
+  auto holding = options_of_holders();
+  holding.memory_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(machine.memory_wait);
   const auto slot_bytes = arena_pool::rounded(holding.chunk_bytes);
   if (auto room = target ? check_staging(machine, slot_bytes) : expected<void>{}; !room)
     return unexpected(room.error());
-  const auto staging_bytes = target ? machine.staging_bytes : 0;
-  const auto scratch_bytes = std::min(machine.device_capacity_bytes, holding.chunk_bytes);
   simulated_actors made;
-  made.pool = arena_pool::make(machine.host_limit_bytes - staging_bytes, 0);
-  made.staging_pool = arena_pool::make(staging_bytes, 0);
+  made.pool = arena_pool::make(machine.host_limit_bytes, 0);
+  made.staging_pool = arena_pool::make(machine.staging_bytes, 0);
   made.listener = system.spawn([tell = std::move(on_progress)](traced_actor<watcher_state>*) -> caf::behavior {
     return {[=](const load_progress& progress) { tell(progress); }};
   });
   made.reader = spawn_disk_reader(
       system, [&disk](completion_callback on_complete) { return disk.make_engine(std::move(on_complete)); });
+  made.arbiter =
+      spawn_pin_arbiter(system, {.host_limit_bytes = machine.host_limit_bytes,
+                                 .pin_limit_bytes = std::min(machine.pin_budget_bytes, machine.host_limit_bytes)});
   if (target)
     spawn_for_device(system, machine, slot_bytes, target, made);
-  const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(machine.memory_wait);
+  const auto scratch_bytes = std::min(machine.device_capacity_bytes, machine.streams * holding.chunk_bytes);
   made.registry = spawn_cache_registry(system,
-                                       {.limits = {.host_limit_bytes = made.pool->limit_bytes(),
+                                       {.limits = {.host_limit_bytes = machine.host_limit_bytes,
                                                    .device_limit_bytes = machine.device_capacity_bytes - scratch_bytes},
-                                        .memory_timeout = wait},
+                                        .memory_timeout = holding.memory_timeout},
                                        {.reader = made.reader,
+                                        .arbiter = made.arbiter,
                                         .listener = made.listener,
                                         .pool = made.pool,
                                         .options = holding,
                                         .target = target,
-                                        .stager = made.stager,
-                                        .uploader = made.uploader});
+                                        .lanes = made.lanes,
+                                        .copier = made.copier});
   return made;
 }
 

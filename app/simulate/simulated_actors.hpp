@@ -11,6 +11,7 @@
 #include <caf/actor.hpp>
 #include <caf/fwd.hpp>
 
+#include "actors/model_holder.hpp"
 #include "app/simulate/scenario.hpp"
 #include "app/simulate/simulated_device.hpp"
 #include "app/simulate/simulated_disk.hpp"
@@ -20,8 +21,11 @@
 namespace longshore {
 
 struct simulated_actors {
-  caf::actor listener, reader, registry;
-  caf::actor arbiter, stager, uploader;  ///< null without a device
+  caf::actor listener, reader, arbiter, registry;
+  caf::actor copier;               ///< null without a device
+  std::vector<device_lane> lanes;  ///< none without a device
+  /// Two, so that staging can be told from the rest. Each could be all of the limit: that both together are not is for
+  /// the arbiter to see to.
   std::shared_ptr<arena_pool> pool, staging_pool;
 
   /// Those that are there, in the order in which they may end.

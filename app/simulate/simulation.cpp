@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "app/simulate/sparse_models.hpp"
@@ -33,8 +34,8 @@ private:
   struct line {
     size_t loading = 0;  // steps that wait for the model
     size_t leases = 0;
-    bool is_reading = false;
-    std::optional<file_id> file;  // that is being loaded
+    std::set<file_id> files;    // that are being loaded for it: its own, and the host copy that it comes from
+    std::set<file_id> reading;  // those of them that are past waiting
     std::weak_ptr<const void> bytes;
     bool is_there = false;
   };
@@ -43,6 +44,7 @@ private:
   void answered(size_t step, const model_answer& answer);
   void done(size_t step);
   void end_lease(size_t step);
+  std::optional<size_t> line_for(const load_progress& news);
   void heard(const load_progress& news);
   void look_around();
 
@@ -100,7 +102,7 @@ void simulation::begin_step(size_t step) {
   const auto at = line_of(step);
   ++lines_[at].loading;
   note(at);
-  auto source = find_source({files_.path(s.model)}, {.hold = s.hold});
+  auto source = find_source({files_.path(s.model)}, {.hold = s.hold, .host_copy = s.host_copy});
   if (!source)
     return answered(step, {.lease = nullptr, .hit = false, .reason = source.error()});
   const auto deadline = std::chrono::duration_cast<std::chrono::milliseconds>(s.deadline);
@@ -119,8 +121,8 @@ void simulation::answered(size_t step, const model_answer& answer) {
   auto& l = lines_[at];
   outcome.load.end = outcome.lease_end = runtime_->now();
   --l.loading;
-  l.file.reset();
-  l.is_reading = false;
+  l.files.clear();
+  l.reading.clear();
   if (answer.lease) {
     outcome.hit = answer.hit;
     steps_[step].lease = answer.lease;
@@ -168,20 +170,35 @@ void simulation::end_lease(size_t step) {
   note(at);
 }
 
-/// The runtime names files, and one may be loaded to two places; those that begin do so in the order of the steps.
-void simulation::heard(const load_progress& news) {
-  if (!line_of_file_.contains(news.file))
-    for (size_t i = 0; i < lines_.size(); ++i)
-      if (lines_[i].loading > 0 && !lines_[i].file && files_.path(result_.histories[i].model) == news.path) {
-        lines_[i].file = news.file;
-        line_of_file_.emplace(news.file, i);
+/// The runtime names files, and one may be loaded to several places. Those that begin do so in the order of the steps;
+/// one that is left over is the host copy for a load that is under way.
+std::optional<size_t> simulation::line_for(const load_progress& news) {
+  std::optional<size_t> found;
+  for (size_t i = 0; i < lines_.size(); ++i)
+    if (lines_[i].loading > 0 && files_.path(result_.histories[i].model) == news.path)
+      if (found = i; lines_[i].files.empty())
         break;
-      }
-  const auto found = line_of_file_.find(news.file);
-  if (found == line_of_file_.end())
+  if (found)
+    lines_[*found].files.insert(news.file);
+  return found;
+}
+
+void simulation::heard(const load_progress& news) {
+  auto known = line_of_file_.find(news.file);
+  if (known == line_of_file_.end()) {
+    const auto at = line_for(news);
+    if (!at)
+      return;
+    known = line_of_file_.emplace(news.file, *at).first;
+  }
+  auto& l = lines_[known->second];
+  if (!l.files.contains(news.file))
     return;
-  lines_[found->second].is_reading = news.stage == load_stage::reading || news.stage == load_stage::checking;
-  note(found->second);
+  if (news.stage == load_stage::reading || news.stage == load_stage::checking)
+    l.reading.insert(news.file);
+  else
+    l.reading.erase(news.file);
+  note(known->second);
 }
 
 /// After each thing that happened: what memory is there, and which models are no more.
@@ -200,7 +217,7 @@ void simulation::look_around() {
 void simulation::note(size_t at) {
   const auto& l = lines_[at];
   const auto state = l.leases > 0    ? model_state::used
-                     : l.loading > 0 ? (l.is_reading ? model_state::reading : model_state::waiting)
+                     : l.loading > 0 ? (!l.reading.empty() ? model_state::reading : model_state::waiting)
                      : l.is_there    ? model_state::cached
                                      : model_state::absent;
   auto& changes = result_.histories[at].changes;

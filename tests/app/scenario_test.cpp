@@ -31,7 +31,8 @@ TEST(scenario, is_read_with_its_defaults) {
   EXPECT_EQ(machine.host_limit_bytes, uint64_t{1} << 30);
   EXPECT_EQ(machine.device_capacity_bytes, 2'000'000'000U);
   EXPECT_EQ(machine.staging_bytes, 256U << 20);
-  EXPECT_EQ(machine.pin_budget_bytes, machine.staging_bytes);
+  EXPECT_EQ(machine.pin_budget_bytes, machine.host_limit_bytes / 2);
+  EXPECT_EQ(machine.streams, 1U);
   EXPECT_EQ(machine.disk.bytes_per_s, 2'000'000'000U);
   EXPECT_EQ(machine.disk.latency, std::chrono::microseconds{100});
   EXPECT_EQ(machine.unpinned_bytes_per_s, machine.link.bytes_per_s);
@@ -111,6 +112,8 @@ INSTANTIATE_TEST_SUITE_P(all, wrong_scenario,
                                          wrong_value{"/steps/0/load", "\"c\"", "/steps/0/load"},
                                          wrong_value{"/steps/0/hold", "\"auto\"", "/steps/0/hold"},
                                          wrong_value{"/steps/0/keep", "1", "/steps/0/keep"},
+                                         wrong_value{"/steps/0/host_copy", "true", "/steps/0/host_copy"},
+                                         wrong_value{"/machine/streams", "0", "/machine/streams"},
                                          wrong_value{"/steps/0/until", "\"nobody\"", "/steps/0/until"},
                                          wrong_value{"/steps/1/until", "\"later\"", "/steps/1/until"},
                                          wrong_value{"/steps/3/after", "\"fourth\"", "/steps/3/after"},

@@ -173,13 +173,14 @@ TEST(tiny_beside_giant, keeps_the_link_busy) {
   EXPECT_LE(run.result.uploads.size(), chunks + 200) << "tiny tensors are not copied one by one";
 }
 
-TEST(loras_beside_model, stay_while_larger_models_come_and_go) {
+TEST(loras_beside_model, stay_page_locked_while_larger_models_come_and_go) {
   const replayed run{shipped("loras-beside-model")};
   for (int i = 1; i <= 8; ++i)
     EXPECT_TRUE(run.history("lora " + std::to_string(i)).evictions.empty()) << i;
   EXPECT_EQ(run.history("text encoder").evictions.size(), 1U);
   EXPECT_EQ(run.result.evictions, 1U);
   EXPECT_TRUE(run.result.steps.back().hit);
+  EXPECT_GE(run.result.memory.back().memory.pinned_bytes, 8 * run.model_bytes("lora 1"));
   const auto host_bytes = 8 * run.model_bytes("lora 1") + run.model_bytes("text encoder") + run.model_bytes("upscaler");
   EXPECT_GT(host_bytes, run.what.machine.host_limit_bytes) << "or nothing would have to go";
   EXPECT_EQ(run.result.uploaded_bytes, run.model_bytes("model"));
@@ -256,6 +257,45 @@ TEST(simulation, one_model_in_both_kinds_of_memory_has_two_histories) {
   EXPECT_EQ(run.result.histories.size(), 2U);
   EXPECT_EQ(run.result.uploaded_bytes, 100'000'000U);
   EXPECT_NEAR(run.result.bound.disk_seconds, 0.1, 1e-9) << "at best it is read once";
+}
+
+TEST(simulation, a_host_copy_spares_the_disk_the_second_time) {
+  auto document = one_model(500'000'000, "device");
+  document["machine"]["device_capacity"] = "800 MB";
+  document["models"].push_back({{"name", "other"}, {"tensors", {{{"bytes", 500'000'000}}}}});
+  document["steps"] = {{{"load", "m"}, {"hold", "device"}, {"host_copy", true}},
+                       {{"load", "other"}, {"hold", "device"}},
+                       {{"load", "m"}, {"name", "again"}, {"hold", "device"}, {"host_copy", true}}};
+  const replayed run{document};
+  EXPECT_EQ(run.result.refusals, 0U) << run.picture();
+  EXPECT_EQ(run.result.evictions, 2U) << "there is room for one on the device";
+  EXPECT_NEAR(run.load_seconds(0), 0.5, 0.05) << "the disk decides";
+  EXPECT_NEAR(run.load_seconds(2), 0.05, 0.01) << "the link decides";
+  EXPECT_LT(run.result.read_bytes, 1'001'000'000U);
+  EXPECT_EQ(run.result.uploaded_bytes, 1'500'000'000U);
+}
+
+TEST(simulation, a_copy_that_may_not_be_page_locked_goes_through_slots) {
+  auto document = one_model(400'000'000, "device");
+  document["machine"]["pin_budget"] = "128 MiB";
+  document["machine"]["copy_gb_per_s"] = 2;
+  document["steps"] = {{{"load", "m"}}, {{"load", "m"}, {"name", "up"}, {"hold", "device"}}};
+  const replayed run{document};
+  EXPECT_EQ(run.result.refusals, 0U) << run.picture();
+  EXPECT_LT(run.result.read_bytes, 401'000'000U) << "the device's bytes come from host memory";
+  EXPECT_NEAR(run.load_seconds(1), 0.2, 0.02) << "the copies to slots decide";
+}
+
+TEST(simulation, streams_of_a_device_work_beside_each_other) {
+  auto document = one_model(500'000'000, "device");
+  document["models"].push_back({{"name", "other"}, {"tensors", {{{"bytes", 500'000'000}}}}});
+  document["steps"] = {{{"load", "m"}, {"hold", "device"}, {"at_s", 0}},
+                       {{"load", "other"}, {"hold", "device"}, {"at_s", 0}}};
+  document["machine"]["streams"] = 2;
+  const replayed run{document};
+  EXPECT_EQ(run.result.uploaded_bytes, 1'000'000'000U);
+  EXPECT_NEAR(run.load_seconds(0), 1, 0.05);
+  EXPECT_NEAR(run.load_seconds(1), 1, 0.05) << "the disk serves both in turn";
 }
 
 TEST(simulation, ends_when_told) {
