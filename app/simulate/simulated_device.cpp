@@ -1,6 +1,7 @@
 #include "app/simulate/simulated_device.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "gpu/cast.hpp"
@@ -105,9 +106,12 @@ expected<void> simulated_device::queue(stream_id id, work w) {
 }
 
 expected<void> simulated_device::holds(device_address address, uint64_t bytes) const {
-  auto at = blocks_.upper_bound(address);
-  if (at != blocks_.begin() && address - (--at)->first <= at->second && bytes <= at->second - (address - at->first))
-    return {};
+  const auto behind = blocks_.upper_bound(address);
+  if (behind != blocks_.begin()) {
+    const auto& [begin, size_bytes] = *std::prev(behind);
+    if (address - begin <= size_bytes && bytes <= size_bytes - (address - begin))
+      return {};
+  }
   return refused("no allocation of the device holds " + std::to_string(bytes) + " bytes at " + std::to_string(address));
 }
 

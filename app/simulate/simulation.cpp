@@ -81,6 +81,8 @@ expected<simulation_result> simulation::run(const std::function<bool()>& should_
     if (should_stop && should_stop())
       return unexpected(error{.code = errc::cancelled, .what = "the simulation was stopped"});
   }
+  if (steps_left_ > 0)  // every request has a deadline, so this is a bug and no result
+    return unexpected(error{.code = errc::stopped, .what = "the simulation came to rest before its last step"});
   sum_up();
   return std::move(result_);
 }

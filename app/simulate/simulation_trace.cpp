@@ -1,6 +1,7 @@
 #include "app/simulate/simulation_trace.hpp"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "io/perfetto_writer.hpp"
@@ -31,7 +32,7 @@ public:
 
   /// In the order in which things began, which keeps the tracks few.
   std::vector<trace_record> take() {
-    std::ranges::stable_sort(records_, {}, &trace_record::start_ns);
+    std::ranges::sort(records_, {}, [](const auto& record) { return std::pair{record.start_ns, record.span}; });
     return std::move(records_);
   }
 

@@ -208,6 +208,13 @@ TEST(simulation, a_model_that_never_fits_is_refused_with_the_reason) {
   EXPECT_NE(run.picture().find('!'), std::string::npos);
 }
 
+TEST(simulation, a_mapped_model_is_read_and_takes_none_of_the_memory) {
+  const replayed run{one_model(2'000'000'000, "mapped")};
+  EXPECT_EQ(run.result.refusals, 0U);
+  EXPECT_EQ(run.result.peak.host_bytes, 0U);
+  EXPECT_NEAR(run.load_seconds(0), 2, 0.01);
+}
+
 TEST(simulation, without_a_pin_budget_copies_go_at_the_lower_rate) {
   auto document = one_model(2'000'000'000, "device");
   const replayed pinned{document};
