@@ -54,6 +54,22 @@ bool field_reader::flag(const json& object, const std::string& pointer, std::str
   return otherwise;
 }
 
+double field_reader::number(const json& object, const std::string& pointer, std::string_view field, double otherwise,
+                            double most) {
+  const auto* value = find(object, field);
+  if (value == nullptr)
+    return otherwise;
+  if (!value->is_number()) {
+    wrong(pointer + pointer_step(field), "expected a number" + found(*value));
+    return otherwise;
+  }
+  const auto given = value->get<double>();
+  if (given >= 0 && given <= most)
+    return given;
+  wrong(pointer + pointer_step(field), "expected a number from 0 to " + json(most).dump() + ", found " + value->dump());
+  return otherwise;
+}
+
 std::string field_reader::word(const json& object, const std::string& pointer, std::string_view field,
                                std::span<const std::string> words) {
   auto value = text(object, pointer, field, words.front());
@@ -108,6 +124,12 @@ void field_reader::warn_unknown(const json& object, const std::string& pointer, 
   for (const auto& [name, value] : object.items())
     if (std::find(known.begin(), known.end(), name) == known.end())
       warn(pointer + pointer_step(name), "unknown field, ignored" + did_you_mean(name, known, {.max_results = 1}));
+}
+
+void field_reader::refuse_unknown(const json& object, const std::string& pointer, std::span<const std::string> known) {
+  for (const auto& [name, value] : object.items())
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      wrong(pointer + pointer_step(name), "unknown field" + did_you_mean(name, known, {.max_results = 1}));
 }
 
 }  // namespace longshore

@@ -1,5 +1,6 @@
 #pragma once
-/// Reads fields of a JSON tree by name and keeps the first thing that is wrong and all that is odd. Internal to io/.
+/// Reads fields of a JSON tree by name and keeps the first thing that is wrong and all that is odd. For the parsers of
+/// configurations, and no part of what an installed library offers.
 ///
 /// Owns its findings. One reader is one thread's. Pure.
 /// Failure: a wrong value is recorded with its JSON pointer (the first one stays), and reading goes on with the
@@ -26,6 +27,10 @@ public:
                    std::string otherwise = {});
   bool flag(const nlohmann::json& object, const std::string& pointer, std::string_view field, bool otherwise);
 
+  /// The same for a number from 0 up to `most`.
+  double number(const nlohmann::json& object, const std::string& pointer, std::string_view field, double otherwise,
+                double most);
+
   /// The same for a field whose value is one of a few words.
   std::string word(const nlohmann::json& object, const std::string& pointer, std::string_view field,
                    std::span<const std::string> words);
@@ -43,6 +48,9 @@ public:
 
   /// Warns of each field of an object that is not a known one.
   void warn_unknown(const nlohmann::json& object, const std::string& pointer, std::span<const std::string> known);
+
+  /// The same as a problem, for formats where an unknown field can only be a mistake.
+  void refuse_unknown(const nlohmann::json& object, const std::string& pointer, std::span<const std::string> known);
 
   void wrong(const std::string& pointer, std::string what);
   void warn(const std::string& pointer, const std::string& what) { warnings_.push_back(pointer + ": " + what); }

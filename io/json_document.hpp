@@ -1,5 +1,6 @@
 #pragma once
-/// A small JSON file as a tree, for what is read once and by field name. Internal to io/.
+/// A small JSON file as a tree, for what is read once and by field name. For the parsers of configurations, and no part
+/// of what an installed library offers.
 ///
 /// Owns nothing; pure; safe from any thread.
 /// Limits: `max_depth` of the source; memory is a multiple of the text, so its size is for the caller to limit.

@@ -21,5 +21,6 @@ void add_inspect_command(CLI::App& app, context& ctx);
 void add_verify_command(CLI::App& app, context& ctx);
 void add_bench_command(CLI::App& app, context& ctx);
 void add_make_checkpoint_command(CLI::App& app, context& ctx);
+void add_simulate_command(CLI::App& app, context& ctx);
 
 }  // namespace longshore

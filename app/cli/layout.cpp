@@ -2,13 +2,14 @@
 
 #include <cassert>
 #include <cerrno>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <optional>
 #include <utility>
 
 #include <nlohmann/json.hpp>
+
+#include "app/cli/shared_file.hpp"
 
 namespace longshore {
 namespace {
@@ -61,16 +62,6 @@ expected<layout_tensor> read_tensor(const std::string& name, const json& fields,
   return tensor;
 }
 
-/// Beside the sources for a program that was built in place, below the prefix for one that was installed.
-std::vector<std::filesystem::path> layout_folders() {
-  std::vector<std::filesystem::path> folders{LONGSHORE_LAYOUT_DIR};
-  std::error_code failure;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", failure);
-  if (!failure)
-    folders.push_back(program.parent_path().parent_path() / "share/longshore/layouts");
-  return folders;
-}
-
 }  // namespace
 
 uint64_t layout_tensor::elements() const {
@@ -114,13 +105,10 @@ expected<layout> read_layout(const std::string& path, layout_limits limits) {
 
 expected<layout> named_layout(std::string_view name) {
   const auto file = std::string(name) + ".json";
-  auto folders = layout_folders();
-  for (const auto& folder : folders) {
-    std::error_code failure;
-    if (std::filesystem::exists(folder / file, failure))
-      return read_layout(folder / file);
-  }
-  return unexpected(error{.code = errc::not_found, .what = "no layout of that name", .path = folders.front() / file});
+  const auto path = shared_file("layouts", file);
+  if (!path)
+    return unexpected(error{.code = errc::not_found, .what = "no layout of that name", .path = file});
+  return read_layout(*path);
 }
 
 layout uniform_layout(size_t count, uint64_t bytes_each) {

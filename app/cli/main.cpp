@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   longshore::add_verify_command(app, ctx);
   longshore::add_bench_command(app, ctx);
   longshore::add_make_checkpoint_command(app, ctx);
+  longshore::add_simulate_command(app, ctx);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

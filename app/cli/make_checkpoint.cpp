@@ -59,19 +59,27 @@ std::vector<tensor_list> cut(const layout& model, size_t shards) {
   return result;
 }
 
+/// Put together as text: the library's ordered objects look through all that they have for each name.
 std::string header_text(const tensor_list& tensors) {
-  ordered_json header{{"__metadata__", {{"format", "pt"}}}};
+  std::string text = R"({"__metadata__":{"format":"pt"})";
   uint64_t begin_bytes = 0;
   for (const auto& tensor : tensors) {
     const auto end_bytes = begin_bytes + tensor.size_bytes();
-    header.push_back(
-        {tensor.name,
-         {{"dtype", name(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {begin_bytes, end_bytes}}}});
+    const ordered_json fields{
+        {"dtype", name(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {begin_bytes, end_bytes}}};
+    text += "," + ordered_json(tensor.name).dump() + ":" + fields.dump();
     begin_bytes = end_bytes;
   }
-  auto text = header.dump();
+  text += "}";
   text.append((8 - text.size() % 8) % 8, ' ');
   return text;
+}
+
+/// The header behind its length, which is little-endian, as is every machine that this runs on.
+std::string head_of(const tensor_list& tensors) {
+  const auto header = header_text(tensors);
+  const uint64_t header_bytes = header.size();
+  return std::string(reinterpret_cast<const char*>(&header_bytes), sizeof header_bytes) + header;
 }
 
 /// Vectors that are called weights scale a signal (the norms' do), and a network blows up or dies when they are tiny.
@@ -98,9 +106,7 @@ public:
       : options_(options), total_bytes_(total_bytes) {}
 
   expected<void> write(part_file& file, const tensor_list& tensors) {
-    const auto header = header_text(tensors);
-    const uint64_t header_bytes = header.size();  // little-endian, as every machine that this runs on
-    file.buffer().append(reinterpret_cast<const char*>(&header_bytes), sizeof header_bytes).append(header);
+    file.buffer().append(head_of(tensors));
     auto written = file.write_out();
     for (size_t i = 0; written && i < tensors.size(); ++i)
       written = write_tensor(file, tensors[i]);
@@ -189,6 +195,8 @@ expected<void> write_files(const made_checkpoint& made, const std::vector<tensor
 }
 
 }  // namespace
+
+std::string checkpoint_head(const layout& model) { return head_of(in_file_order(model, {}).tensors); }
 
 expected<made_checkpoint> make_checkpoint(const layout& model, const std::string& path,
                                           const checkpoint_options& options) {

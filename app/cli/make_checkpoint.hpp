@@ -43,4 +43,7 @@ struct made_checkpoint {
 expected<made_checkpoint> make_checkpoint(const layout& model, const std::string& path,
                                           const checkpoint_options& options = {});
 
+/// What stands before the tensors' bytes in the file of a layout: all of it that says what they are.
+std::string checkpoint_head(const layout& model);
+
 }  // namespace longshore
