@@ -99,7 +99,7 @@ struct runtime::parts {
   bool stopped = false;
 
   void spawn_for_device();
-  void spawn_monitor(memory_pressure_source source);
+  void spawn_monitor();
   void spawn_all(std::unique_ptr<read_engine> engine, std::shared_ptr<completion_callback> on_complete);
   template <class Answer, class Message>
   expected<Answer> ask(const caf::actor& whom, std::chrono::milliseconds timeout, const Message& message);
@@ -175,12 +175,19 @@ void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_
   keeper = spawn_block_keeper(system, arbiter);
 }
 
-void runtime::parts::spawn_monitor(memory_pressure_source source) {
-  monitor = spawn_pressure_monitor(
-      system, sampler_of(std::move(source), options.device_is_shared ? options.target : nullptr), arbiter, registry,
-      {.interval = options.pressure_interval,
-       .give_back_idle = [p = pool] { return p->give_back_idle(); },
-       .settings = options.pressure});
+/// A system that cannot tell how short of memory it is is not watched.
+void runtime::parts::spawn_monitor() {
+  auto sampler = options.memory_sampler;
+  if (!sampler) {
+    auto source = memory_pressure_source::find();
+    if (!source)
+      return;
+    sampler = sampler_of(std::move(*source), options.device_is_shared ? options.target : nullptr);
+  }
+  monitor = spawn_pressure_monitor(system, std::move(sampler), arbiter, registry,
+                                   {.interval = options.pressure_interval,
+                                    .give_back_idle = [p = pool] { return p->give_back_idle(); },
+                                    .settings = options.pressure});
 }
 
 expected<std::unique_ptr<runtime>> runtime::start(runtime_options options) {
@@ -213,8 +220,7 @@ expected<std::unique_ptr<runtime>> runtime::start(runtime_options options) {
     p->tracer = spawn_tracer(p->system, std::move(writer));
   p->spawn_all(std::move(*engine), std::move(on_complete));
   if (p->options.pressure_interval.count() > 0)
-    if (auto source = memory_pressure_source::find())  // a system that cannot tell is not watched
-      p->spawn_monitor(std::move(*source));
+    p->spawn_monitor();
   return std::unique_ptr<runtime>(new runtime(std::move(p)));
 }
 

@@ -39,6 +39,7 @@ struct runtime_options {
   /// How often to look how short of memory the machine is, and from when on to give some back; 0 ms: never.
   std::chrono::milliseconds pressure_interval{100};
   pressure_settings pressure{};
+  std::function<memory_sample()> memory_sampler{};  ///< called on an actor's thread; none: what the system says
   bool device_is_shared = true;  ///< with programs that may run short of its memory: it is watched too
   std::chrono::milliseconds memory_timeout = std::chrono::seconds{30};  ///< a load's wait for memory
   std::chrono::milliseconds stop_timeout = std::chrono::seconds{30};
