@@ -91,6 +91,7 @@ private:
   std::unique_ptr<cuda_sums> sums_;
 
   mutable std::mutex mutex_;  // for all below; never held in a call of CUDA that may wait
+  bool ending_ = false;
   stream_id last_stream_ = 0;
   event_id last_event_ = 0;
   std::map<stream_id, std::shared_ptr<cuda_stream>> streams_;
@@ -111,6 +112,7 @@ cuda_device::~cuda_device() {
   std::vector<std::shared_ptr<cuda_stream>> all;
   {
     const std::lock_guard guard{mutex_};
+    ending_ = true;  // from here on a stream is joined here and nowhere else
     all = destroyed_;
     for (const auto& [id, stream] : streams_)
       all.push_back(stream);
@@ -226,6 +228,8 @@ void cuda_device::join_ended_streams() {
   std::vector<std::shared_ptr<cuda_stream>> ended;
   {
     const std::lock_guard guard{mutex_};
+    if (ending_)
+      return;
     const auto first =
         std::partition(destroyed_.begin(), destroyed_.end(), [](const auto& s) { return !s->is_over(); });
     ended.assign(std::make_move_iterator(first), std::make_move_iterator(destroyed_.end()));
