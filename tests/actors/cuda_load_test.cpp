@@ -88,12 +88,14 @@ expected<std::unique_ptr<runtime>> runtime_for(std::shared_ptr<device> target,
 class cuda_loads : public testing::Test {
 protected:
   /// A model of large tensors with tiny ones between them, which travel packed.
-  get_model request(uint64_t large_bytes) {
+  get_model request(uint64_t large_bytes, bool host_copy = false) {
     std::vector<made_tensor> tensors{{"first", large_bytes / 2}};
     for (size_t i = 0; i < 40; ++i)
       tensors.push_back({"tiny" + std::to_string(i), 100 + 50 * i});
     tensors.push_back({"last", large_bytes / 2});
-    return files.request("m", {files.write("m", tensors, large_bytes)}, hold_choice::device);
+    auto wanted = files.request("m", {files.write("m", tensors, large_bytes)}, hold_choice::device);
+    wanted.source.files.front().host_copy = host_copy;
+    return wanted;
   }
 
   /// Read through the addresses of the device, as only a double allows.
@@ -159,7 +161,8 @@ TEST_F(cuda_loads, from_memory_that_was_never_page_locked_arrive_and_are_noticed
   EXPECT_THAT(cuda.complaints(), Each(Eq(never_registered)));
 }
 
-class cuda_loads_with_a_fault : public cuda_loads, public testing::WithParamInterface<std::string> {
+/// Of a call by its name, in a load through slots or (true) by way of a page-locked host copy.
+class cuda_loads_with_a_fault : public cuda_loads, public testing::WithParamInterface<std::tuple<std::string, bool>> {
 protected:
   /// A load, and another after it: the failure of one call spoils one load at most, if not the device or the runtime.
   void load_twice(const cuda_double& cuda, const get_model& wanted, const std::string& failure) const {
@@ -181,21 +184,24 @@ std::vector<std::string> calls_of_a_load() {
   return names;
 }
 
-INSTANTIATE_TEST_SUITE_P(calls, cuda_loads_with_a_fault, testing::ValuesIn(calls_of_a_load()),
-                         [](const auto& call) { return call.param; });
+INSTANTIATE_TEST_SUITE_P(calls, cuda_loads_with_a_fault,
+                         testing::Combine(testing::ValuesIn(calls_of_a_load()), testing::Bool()), [](const auto& of) {
+                           return std::get<0>(of.param) + (std::get<1>(of.param) ? "_with_host_copy" : "");
+                         });
 
 TEST_P(cuda_loads_with_a_fault, end_well_or_say_so_and_give_all_back) {
   constexpr uint64_t calls_most = 1000;
-  const auto wanted = request(3 * mebibyte);
+  const auto& [call, host_copy] = GetParam();
+  const auto wanted = request(3 * mebibyte, host_copy);
   uint64_t number = 0;
   for (bool reached = true; reached && number < calls_most; ++number) {
-    SCOPED_TRACE(GetParam() + " " + std::to_string(number));
+    SCOPED_TRACE(call + " " + std::to_string(number));
     cuda_double cuda;
-    cuda.fail_call(GetParam(), number);
+    cuda.fail_call(call, number);
     load_twice(cuda, wanted, "CUDA error 999");
     expect_all_given_back(cuda);
     // Where page-locking is refused, ordinary memory has to do.
-    const bool may_copy_unregistered = GetParam() == "host_register" || GetParam() == "set_device";
+    const bool may_copy_unregistered = call == "host_register" || call == "set_device";
     for (const auto& complaint : cuda.complaints())
       EXPECT_TRUE(may_copy_unregistered && complaint == never_registered) << complaint;
     reached = cuda.has_failed();
