@@ -20,7 +20,7 @@ std::byte* at(uint64_t address) { return reinterpret_cast<std::byte*>(address); 
 
 /// The functions of the table. Each is one call of the double that lives.
 struct cuda_double_calls {
-  enum class on { any_device, used_device };
+  enum class on { any_device, used_device };              // any: CUDA knows by the handle or address whose it is
   enum class has { changed_nothing, freed_nonetheless };  // when it fails
 
   /// Counts the call, fails it if it shall, and complains of a wrong device.
@@ -103,7 +103,7 @@ struct cuda_double_calls {
 
   static int release(void* address) {
     return call(
-        "free", on::used_device,
+        "free", on::any_device,
         [&](auto& d, auto&) {
           const auto found = d.allocations_.find(number(address));
           if (found == d.allocations_.end())
@@ -129,7 +129,7 @@ struct cuda_double_calls {
 
   static int host_unregister(void* address) {
     return call(
-        "host_unregister", on::used_device,
+        "host_unregister", on::any_device,
         [&](auto& d, auto&) -> int {
           const auto found = d.registrations_.find(number(address));
           if (found == d.registrations_.end())
