@@ -82,7 +82,8 @@ expected<std::unique_ptr<runtime>> runtime_for(std::shared_ptr<device> target,
                          .holder = {.chunk_bytes = mebibyte},
                          .target = std::move(target),
                          .staging_bytes = 4 * mebibyte,
-                         .pin_budget_bytes = pin_budget_bytes});
+                         .pin_budget_bytes = pin_budget_bytes,
+                         .device_is_shared = false});
 }
 
 class cuda_loads : public testing::Test {
