@@ -26,10 +26,8 @@ expected<model_answer> load_file(runtime& loader, const std::string& path, hold_
 
 }  // namespace
 
-device_bench::device_bench(const device_arguments& arguments, std::string path, uint64_t bytes, arena memory)
-    : arguments_(arguments), path_(std::move(path)), bytes_(bytes), memory_(std::move(memory)) {
-  arguments_.apply_to(options_);
-}
+device_bench::device_bench(std::string path, uint64_t bytes, arena memory)
+    : path_(std::move(path)), bytes_(bytes), memory_(std::move(memory)) {}
 
 expected<device_bench> device_bench::make(const device_arguments& arguments, const std::string& path) {
   const auto file = model_file::open(path);
@@ -39,7 +37,10 @@ expected<device_bench> device_bench::make(const device_arguments& arguments, con
   if (!memory)
     return unexpected(memory.error());
   touch_pages(memory->data(), memory->size_bytes());
-  return device_bench{arguments, path, file->size_bytes(), std::move(*memory)};
+  device_bench made{path, file->size_bytes(), std::move(*memory)};
+  if (auto applied = arguments.apply_to(made.options_); !applied)
+    return unexpected(std::move(applied.error()));
+  return made;
 }
 
 /// Of as much memory as staging takes, scaled to the file.

@@ -40,12 +40,11 @@ public:
   static bool is_load(std::string_view line) { return line != link_limit && line != locking; }
 
 private:
-  device_bench(const device_arguments& arguments, std::string path, uint64_t bytes, arena memory);
+  device_bench(std::string path, uint64_t bytes, arena memory);
   expected<double> time_locking();
   expected<double> time_link();
   expected<double> time_load(hold_choice first, bool host_copy);
 
-  device_arguments arguments_;
   runtime_options options_;
   std::string path_;
   uint64_t bytes_;

@@ -1,7 +1,8 @@
 #pragma once
 /// The options of a command that loads to a device, and the device that they describe.
 ///
-/// Owns nothing. Failure: none; a wrong word or number is the command line's error.
+/// Owns nothing. Failure: a wrong word or number is the command line's error; a device that is not there, or an option
+/// that it does not have, is an error of `apply_to`.
 
 #include <cstdint>
 #include <memory>
@@ -15,10 +16,10 @@ namespace longshore {
 
 struct device_arguments {
   std::string name = "none";
-  uint64_t capacity_bytes = uint64_t{8} << 30;
-  double link_gb_per_s = 0;
+  std::optional<uint64_t> capacity_bytes{};
+  std::optional<double> link_gb_per_s{};
   uint64_t staging_bytes = uint64_t{256} << 20;
-  std::optional<uint64_t> pin_budget_bytes;
+  std::optional<uint64_t> pin_budget_bytes{};
   size_t streams = 1;
 
   /// Adds --device, --device-capacity, --link, --staging, --pin-budget, --streams.
@@ -26,8 +27,12 @@ struct device_arguments {
 
   bool wanted() const { return name != "none"; }
 
-  /// Makes the device and puts it into the options of a runtime.
-  void apply_to(runtime_options& options) const;
+  /// Makes the device and puts it into the options of a runtime. `unsupported` where CUDA, its driver or that GPU is
+  /// missing.
+  expected<void> apply_to(runtime_options& options) const;
 };
+
+/// N of "cuda:N", 0 of "cuda"; nothing for any other word.
+std::optional<int> cuda_index_of(const std::string& device_name);
 
 }  // namespace longshore

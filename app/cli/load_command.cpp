@@ -188,7 +188,7 @@ expected<json> report_of(const load_arguments& arguments, const load_result& res
               {"peak_rss_bytes", peak_rss_bytes()},
               {"seconds_each", result.seconds}};
   if (arguments.device.wanted())
-    report.update({{"device", arguments.device.name},
+    report.update({{"device", arguments.runtime.options.target->name()},
                    {"uploaded_bytes", sum.uploaded},
                    {"upload_seconds", static_cast<double>(sum.upload_ns) / 1e9},
                    {"host_copy_bytes", sum.from_host_copy},
@@ -252,7 +252,10 @@ expected<void> load_all(runtime& loader, const load_arguments& arguments, load_r
 
 int run_load(load_arguments arguments, context& ctx) {
   std::signal(SIGBUS, say_file_was_cut_short);
-  arguments.device.apply_to(arguments.runtime.options);
+  if (auto applied = arguments.device.apply_to(arguments.runtime.options); !applied) {
+    print_error(applied.error());
+    return exit_code_of(applied.error().code);
+  }
   if (arguments.device.wanted())
     arguments.runtime.hold = hold_choice::device;
   auto session = runtime_session::start(arguments.runtime, ctx);

@@ -9,7 +9,7 @@ namespace {
 
 constexpr auto footer = R"(
 Exit codes: 0 done; 1 failed; 2 wrong command line or configuration; 3 not found; 4 broken file;
-5 reading failed or the file changed; 6 does not fit the memory limit; 7 bytes differ from their digests;
+5 reading failed, the file changed, or this machine cannot do it; 6 does not fit the memory limit; 7 bytes differ from their digests;
 130 interrupted.
 
 Begin with:  longshore preload               the models of preload_config.json, into the cache

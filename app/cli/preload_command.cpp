@@ -268,7 +268,8 @@ int run_preload(preload_arguments arguments, context& ctx) {
   if (auto settled = settle_paths(arguments, ctx); !settled)
     return give_up(settled.error());
   tell_about(*config, arguments);
-  arguments.device.apply_to(arguments.runtime.options);
+  if (auto applied = arguments.device.apply_to(arguments.runtime.options); !applied)
+    return give_up(applied.error());
   auto session = runtime_session::start(arguments.runtime, ctx);
   if (!session)
     return give_up(session.error());

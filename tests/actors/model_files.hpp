@@ -31,8 +31,11 @@ class model_files {
 public:
   /// A model of three tensors, `data_bytes` in all, whose bytes the seed gives.
   std::string write(const std::string& name, size_t data_bytes, uint64_t seed) {
-    const std::vector<made_tensor> tensors{
-        {name + ".a", data_bytes / 2}, {name + ".b", 1}, {name + ".c", data_bytes - data_bytes / 2 - 1}};
+    return write(
+        name, {{name + ".a", data_bytes / 2}, {name + ".b", 1}, {name + ".c", data_bytes - data_bytes / 2 - 1}}, seed);
+  }
+
+  std::string write(const std::string& name, const std::vector<made_tensor>& tensors, uint64_t seed) {
     contents_[folder_ / name] = made_model(tensors, seed);
     write_file(folder_ / name, contents_.at(folder_ / name));
     return folder_ / name;

@@ -131,3 +131,21 @@ def test_what_does_not_fit_the_device_is_preloaded_to_host_memory(tmp_path):
     assert {model["where"] for model in result.json["models"]} == {"device", "host"}
     assert all(model["digest_ok"] for model in result.json["models"])
     assert "stays in host memory" in result.err and "more than" in result.err
+
+
+def test_a_gpu_without_its_library_is_an_error_that_says_where_it_was_looked_for(small, monkeypatch):
+    monkeypatch.setenv("LONGSHORE_CUDA_LIBRARY", "/nowhere/liblongshore_cuda.so")
+    result = run("load", small, "--device", "cuda")
+    assert result.code == 5
+    assert "no CUDA library for Longshore" in result.err and "/nowhere/liblongshore_cuda.so" in result.err
+
+
+def test_a_gpu_that_is_not_there_is_an_error(small):
+    result = run("load", small, "--device", "cuda:999")
+    assert result.code == 5
+    assert any(why in result.err for why in ("no cuda:999", "no NVIDIA driver", "no CUDA library")), result.err
+
+
+@pytest.mark.parametrize("options", (("cuda:x",), ("cuda:",), ("gpu",), ("cuda", "--link", "2")))
+def test_a_device_that_makes_no_sense_is_refused(small, options):
+    assert run("load", small, "--device", *options).code == 2

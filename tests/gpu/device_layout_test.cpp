@@ -162,7 +162,7 @@ TEST(device_layout, giant_tensors_go_directly_wherever_chunks_cut_them) {
     sizes.insert(sizes.end(), {uint64_t{48} << 20, 100, 36, 300});
   const auto sum = plan_all(header_of(sizes, 5000));
   EXPECT_EQ(sum.packed_runs, 60u) << "the norms' three";
-  EXPECT_LE(sum.copies, sum.chunks + 3 * 60);
+  EXPECT_LE(sum.copies, sum.chunks + uint64_t{3} * 60);
   EXPECT_LT(sum.scratch_bytes, 1000u);
 }
 

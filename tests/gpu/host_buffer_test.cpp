@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <array>
@@ -11,6 +12,7 @@
 
 #include "gpu/host_device.hpp"
 #include "tests/gpu/device_tools.hpp"
+#include "tests/gpu/refused_calls.hpp"
 
 using namespace longshore;
 
@@ -126,17 +128,68 @@ TEST(host_buffer, any_segment_goes_and_its_hole_is_filled_again) {
   expect_agreement(*buffer, device);
 }
 
-TEST(host_buffer, pages_are_there_before_the_driver_sees_them) {
+/// While it lives the system refuses: huge pages, the call that brings pages in, or the one that makes them usable.
+class refusing_system {
+public:
+  explicit refusing_system(int populate_errno, int usable_errno = 0) {
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    refused_calls::populate_errno = populate_errno;
+    refused_calls::usable_errno = usable_errno;
+  }
+  ~refusing_system() {
+    prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0);
+    refused_calls::populate_errno = refused_calls::usable_errno = 0;
+  }
+  refusing_system(const refusing_system&) = delete;
+  refusing_system& operator=(const refusing_system&) = delete;
+};
+
+void expect_pages_before_the_driver() {
   for (const unsigned threads : {0u, 1u, 3u, 64u}) {
     picky_driver driver;
     host_device device{{.script = driver.script()}};
-    const auto buffer =
-        host_buffer::make(device, {.max_bytes = 16 * granule, .segment_bytes = 8 * granule, .touch_threads = threads})
-            .value();
+    const host_buffer_options options{
+        .max_bytes = 16 * granule, .segment_bytes = 8 * granule, .touch_threads = threads};
+    const auto buffer = host_buffer::make(device, options).value();
     ASSERT_TRUE(buffer->grow_to(13 * granule));
     EXPECT_EQ(driver.asked_bytes, (std::vector{8 * granule, 5 * granule}));
     EXPECT_EQ(driver.untouched_bytes, 0u) << threads;
   }
+}
+
+TEST(host_buffer, pages_are_there_before_the_driver_sees_them) { expect_pages_before_the_driver(); }
+
+TEST(host_buffer, pages_are_there_where_no_huge_ones_are) {
+  const refusing_system without{0};
+  expect_pages_before_the_driver();
+}
+
+TEST(host_buffer, pages_are_there_where_the_kernel_does_not_bring_them_in) {
+  const refusing_system without{EINVAL};
+  const auto before = refused_calls::refused.load();
+  expect_pages_before_the_driver();
+  EXPECT_GT(refused_calls::refused, before) << "else this test has seen nothing";
+}
+
+TEST(host_buffer, a_system_without_memory_leaves_it_as_before) {
+  picky_driver driver;
+  host_device device{{.script = driver.script()}};
+  const auto buffer =
+      host_buffer::make(device, {.max_bytes = 8 * granule, .segment_bytes = 2 * granule, .touch_threads = 1}).value();
+  ASSERT_TRUE(buffer->grow_to(granule));
+  for (const auto& [populate_errno, usable_errno] : {std::pair{ENOMEM, 0}, std::pair{0, ENOMEM}}) {
+    const refusing_system without{populate_errno, usable_errno};
+    const auto before = refused_calls::refused.load();
+    const auto refused = buffer->grow_to(8 * granule);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused_calls::refused, before + 1) << "memory that is not there is no reason for halves";
+    EXPECT_EQ(refused.error().code, errc::out_of_budget);
+    EXPECT_EQ(refused.error().os_error, ENOMEM);
+  }
+  EXPECT_EQ(buffer->segments(), (segments{{0, granule}}));
+  EXPECT_EQ(driver.asked_bytes, (std::vector{granule}));
+  expect_agreement(*buffer, device);
+  EXPECT_TRUE(buffer->grow_to(8 * granule));
 }
 
 TEST(host_buffer, falls_back_to_the_segments_that_the_driver_takes) {

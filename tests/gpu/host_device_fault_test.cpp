@@ -8,6 +8,8 @@ using namespace longshore;
 
 namespace {
 
+constexpr auto page = page_block::page_bytes;
+
 const error broken{.code = errc::io_failed, .what = {}, .path = {}, .offset_bytes = {}, .where = {}, .os_error = 5};
 
 /// Fails the calls of a kind from one number on, `count` of them.
@@ -132,13 +134,13 @@ TEST(host_device_fault, work_queued_by_a_failing_stream_keeps_nothing_registered
 }
 
 TEST(host_device_fault, a_script_can_refuse_by_size) {
-  const page_block host{4 * 4096};
+  const page_block host{4 * page};
   host_device device{{.script = [](const device_call& call) -> std::optional<error> {
     if (call.kind == device_operation::register_host && call.bytes > 4096)
       return broken;
     return {};
   }}};
-  EXPECT_FALSE(device.register_host(host.data(), 2 * 4096));
+  EXPECT_FALSE(device.register_host(host.data(), 2 * page));
   EXPECT_TRUE(device.register_host(host.data(), 4096));
 }
 

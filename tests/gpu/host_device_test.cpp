@@ -14,6 +14,7 @@ using namespace longshore;
 
 namespace {
 
+constexpr auto page = page_block::page_bytes;
 constexpr uint64_t mib = 1 << 20;
 
 std::span<const std::byte> on_device(device_address address, uint64_t bytes) {
@@ -137,23 +138,25 @@ TEST(host_device, work_of_a_stream_runs_in_order) {
 
 TEST(host_device, an_event_orders_streams_and_says_when_it_is_over) {
   host_device device;
-  const page_block source{4096, 1}, result{4096, 2};
   const auto up = device.make_stream().value(), down = device.make_stream().value();
-  const auto address = device.allocate(4096).value();
-  gate held;
-  held.hold(device, up);
-  ASSERT_TRUE(device.copy_to_device(up, source.data(), address, 4096));
-  const auto event = device.record_event(up).value();
-  ASSERT_TRUE(device.wait_event(down, event));
-  ASSERT_TRUE(device.copy_to_host(down, address, result.data(), 4096));
-  EXPECT_FALSE(device.event_is_over(event).value());
-  held.open();
-  ASSERT_TRUE(finish(device, down));
-  EXPECT_TRUE(same(source.bytes(), result.bytes()));
-  EXPECT_TRUE(device.event_is_over(event).value());
-  device.destroy_event(event);
-  EXPECT_FALSE(device.event_is_over(event));
-  EXPECT_FALSE(device.wait_event(down, event));
+  const auto address = device.allocate(page).value();
+  for (uint8_t round = 0; round < 100; ++round) {
+    const page_block source{page, round}, result{page, 200};
+    gate held;
+    held.hold(device, up);
+    ASSERT_TRUE(device.copy_to_device(up, source.data(), address, page));
+    const auto event = device.record_event(up).value();
+    ASSERT_TRUE(device.wait_event(down, event));
+    ASSERT_TRUE(device.copy_to_host(down, address, result.data(), page));
+    EXPECT_FALSE(device.event_is_over(event).value());
+    held.open();
+    ASSERT_TRUE(finish(device, down));
+    EXPECT_TRUE(same(source.bytes(), result.bytes()));
+    EXPECT_TRUE(device.event_is_over(event).value());
+    device.destroy_event(event);
+    EXPECT_FALSE(device.event_is_over(event));
+    EXPECT_FALSE(device.wait_event(down, event));
+  }
 }
 
 TEST(host_device, an_event_destroyed_while_a_stream_waits_for_it_still_comes) {
@@ -236,34 +239,34 @@ TEST(host_device, limits_of_streams_and_queues_are_told) {
 
 TEST(host_device_registration, ranges_are_whole_pages_and_do_not_overlap) {
   host_device device;
-  const page_block host{8 * 4096};
+  const page_block host{8 * page};
   EXPECT_FALSE(device.register_host(host.data() + 1, 4096));
   EXPECT_FALSE(device.register_host(host.data(), 4095));
   EXPECT_FALSE(device.register_host(host.data(), 0));
-  ASSERT_TRUE(device.register_host(host.data() + 2 * 4096, 2 * 4096));
-  EXPECT_FALSE(device.register_host(host.data() + 2 * 4096, 2 * 4096));
-  EXPECT_FALSE(device.register_host(host.data() + 3 * 4096, 2 * 4096));
-  EXPECT_FALSE(device.register_host(host.data(), 3 * 4096));
-  EXPECT_FALSE(device.register_host(host.data(), 8 * 4096));
-  ASSERT_TRUE(device.register_host(host.data() + 4 * 4096, 4096)) << "it touches, and does not overlap";
-  EXPECT_EQ(device.counts().registered.now, 3 * 4096u);
-  EXPECT_FALSE(device.unregister_host(host.data() + 3 * 4096)) << "no range begins there";
-  ASSERT_TRUE(device.unregister_host(host.data() + 2 * 4096));
-  EXPECT_FALSE(device.unregister_host(host.data() + 2 * 4096));
+  ASSERT_TRUE(device.register_host(host.data() + 2 * page, 2 * page));
+  EXPECT_FALSE(device.register_host(host.data() + 2 * page, 2 * page));
+  EXPECT_FALSE(device.register_host(host.data() + 3 * page, 2 * page));
+  EXPECT_FALSE(device.register_host(host.data(), 3 * page));
+  EXPECT_FALSE(device.register_host(host.data(), 8 * page));
+  ASSERT_TRUE(device.register_host(host.data() + 4 * page, 4096)) << "it touches, and does not overlap";
+  EXPECT_EQ(device.counts().registered.now, 3 * page);
+  EXPECT_FALSE(device.unregister_host(host.data() + 3 * page)) << "no range begins there";
+  ASSERT_TRUE(device.unregister_host(host.data() + 2 * page));
+  EXPECT_FALSE(device.unregister_host(host.data() + 2 * page));
   EXPECT_EQ(device.counts().registered.now, 4096u);
-  EXPECT_EQ(device.counts().registered.most, 3 * 4096u);
+  EXPECT_EQ(device.counts().registered.most, 3 * page);
 }
 
 TEST(host_device_registration, copies_are_told_apart_by_what_is_registered) {
   host_device device{{.require_registered = true}};
-  const page_block host{4 * 4096};
+  const page_block host{4 * page};
   const auto stream = device.make_stream().value();
-  const auto address = device.allocate(4 * 4096).value();
+  const auto address = device.allocate(4 * page).value();
   ASSERT_TRUE(device.register_host(host.data(), 4096));
   ASSERT_TRUE(device.register_host(host.data() + 4096, 4096));
   EXPECT_TRUE(device.copy_to_device(stream, host.data() + 100, address, 8000)) << "two ranges that touch cover it";
   EXPECT_FALSE(device.copy_to_device(stream, host.data() + 4096, address, 8000)) << "the second half is not registered";
-  EXPECT_FALSE(device.copy_to_host(stream, address, host.data() + 2 * 4096, 4096)) << "nothing of it is";
+  EXPECT_FALSE(device.copy_to_host(stream, address, host.data() + 2 * page, 4096)) << "nothing of it is";
   ASSERT_TRUE(finish(device, stream));
   EXPECT_EQ(device.counts().unpinned_copies, 0u);
   EXPECT_EQ(device.counts().copies, 1u);
@@ -271,7 +274,7 @@ TEST(host_device_registration, copies_are_told_apart_by_what_is_registered) {
 
 TEST(host_device_registration, memory_with_copies_in_flight_stays_registered) {
   host_device device;
-  const page_block host{2 * 4096};
+  const page_block host{2 * page};
   const auto stream = device.make_stream().value();
   const auto address = device.allocate(8192).value();
   ASSERT_TRUE(device.register_host(host.data(), 8192));
