@@ -128,10 +128,10 @@ TEST_P(scenarios, come_near_what_is_possible) {
   EXPECT_LE(run.result.loading_seconds, 1.05 * run.result.bound.seconds()) << run.picture();
 }
 
+/// Slots are real memory, and so are the tables; the sanitizers add to that what they keep of both.
 TEST_P(scenarios, move_no_real_bytes) {
   const replayed run{shipped(GetParam())};
-  const auto own_bytes = uint64_t{256} << 20;  // of the test program and its tables
-  EXPECT_LT(peak_rss_bytes(), own_bytes + run.what.machine.staging_bytes);
+  EXPECT_LT(peak_rss_bytes(), run.result.read_bytes / 10);
 }
 
 TEST_P(scenarios, fit_a_terminal) {
