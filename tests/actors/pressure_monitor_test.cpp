@@ -24,7 +24,7 @@ constexpr uint64_t machine_bytes = 10'000;
 constexpr pin_limits plenty{.host_limit_bytes = 8000, .pin_limit_bytes = 4000, .hysteresis_bytes = 0};
 // Of 10,000 bytes: low 1000, slack 500.
 const pressure_monitor_options watchful{.interval = milliseconds{100},
-                                            .settings = {.min_low_bytes = 1000, .repeat_after = milliseconds{1000}}};
+                                        .settings = {.min_low_bytes = 1000, .repeat_after = milliseconds{1000}}};
 
 /// A machine whose memory goes to the owners of a world and to others outside.
 memory_level machine_with(const pin_world& world, uint64_t outside_bytes) {
