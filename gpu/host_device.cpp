@@ -18,7 +18,7 @@ std::byte* at_address(device_address address) { return reinterpret_cast<std::byt
 
 host_device::host_device(host_device_options options)
     : options_(std::move(options)),
-      memory_(options_.capacity_bytes),
+      memory_(options_.capacity_bytes, options_.ready_bytes),
       link_(options_.link_bytes_per_s, options_.copy_latency) {}
 
 /// Streams stay known until their threads have ended: a completion may queue more work meanwhile.

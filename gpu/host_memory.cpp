@@ -6,6 +6,8 @@
 
 #include <unistd.h>
 
+#include "io/read_engine.hpp"
+
 namespace longshore {
 namespace {
 
@@ -22,6 +24,24 @@ void peak_bytes::add(uint64_t bytes) {
 
 void host_memory::deleter::operator()(std::byte* data) const { ::operator delete(data, std::align_val_t{alignment}); }
 
+host_memory::host_memory(uint64_t capacity_bytes, uint64_t ready_bytes)
+    : capacity_bytes_(capacity_bytes), pool_(arena_pool::make(~uint64_t{0}, capacity_bytes)) {
+  if (ready_bytes == 0)
+    return;
+  if (const auto ready = pool_->acquire(std::min(ready_bytes, capacity_bytes)))
+    touch_pages(ready->data(), ready->size_bytes());
+}
+
+/// Without an address where the system has no memory.
+host_memory::block host_memory::bring(uint64_t size_bytes) {
+  block made{.small = {}, .large = {}, .size_bytes = size_bytes};
+  if (size_bytes >= arena_pool::granule_bytes)
+    made.large = pool_->acquire(size_bytes).value_or(arena{});
+  else
+    made.small.reset(static_cast<std::byte*>(::operator new(size_bytes, std::align_val_t{alignment}, std::nothrow)));
+  return made;
+}
+
 expected<device_address> host_memory::allocate(uint64_t bytes) {
   const std::lock_guard guard{mutex_};
   const auto free_bytes = capacity_bytes_ - allocated_.now;
@@ -31,12 +51,12 @@ expected<device_address> host_memory::allocate(uint64_t bytes) {
                             .what = "the device is " + std::to_string(std::max(bytes, size_bytes) - free_bytes) +
                                     " bytes short of an allocation of " + std::to_string(bytes) + ", with " +
                                     std::to_string(free_bytes) + " of " + std::to_string(capacity_bytes_) + " free"});
-  auto* data = static_cast<std::byte*>(::operator new(size_bytes, std::align_val_t{alignment}, std::nothrow));
-  if (data == nullptr)
+  auto made = bring(size_bytes);
+  if (made.data() == nullptr)
     return unexpected(error{.code = errc::out_of_budget,
                             .what = "the system has no " + std::to_string(size_bytes) + " bytes for the device"});
-  const auto address = reinterpret_cast<device_address>(data);
-  blocks_.emplace(address, block{std::unique_ptr<std::byte, deleter>{data}, size_bytes});
+  const auto address = reinterpret_cast<device_address>(made.data());
+  blocks_.emplace(address, std::move(made));
   allocated_.add(size_bytes);
   return address;
 }

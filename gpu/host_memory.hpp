@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "gpu/device.hpp"
+#include "io/arena.hpp"
 
 namespace longshore {
 
@@ -25,9 +26,11 @@ struct peak_bytes {
   void add(uint64_t bytes);
 };
 
+/// What is as large as a huge page stands in huge pages, and stays the device's when it is freed: a device's memory is
+/// there, and so costs nothing to use again. `ready_bytes` of it are brought in at the start.
 class host_memory {
 public:
-  explicit host_memory(uint64_t capacity_bytes) : capacity_bytes_(capacity_bytes) {}
+  explicit host_memory(uint64_t capacity_bytes, uint64_t ready_bytes = 0);
 
   /// Nothing asked for is one unit of the alignment, so that each allocation has an address of its own.
   expected<device_address> allocate(uint64_t bytes);
@@ -42,11 +45,16 @@ private:
     void operator()(std::byte* data) const;
   };
   struct block {
-    std::unique_ptr<std::byte, deleter> data;
+    std::unique_ptr<std::byte, deleter> small;
+    arena large;
     uint64_t size_bytes;
+
+    std::byte* data() const { return small ? small.get() : large.data(); }
   };
+  block bring(uint64_t size_bytes);
 
   const uint64_t capacity_bytes_;
+  const std::shared_ptr<arena_pool> pool_;  // without a limit: the capacity is kept here
   mutable std::mutex mutex_;
   std::map<device_address, block> blocks_;
   peak_bytes allocated_;

@@ -18,6 +18,7 @@ std::string fault_of_name(const std::string& text) {
 std::shared_ptr<device> host_device_of(const device_arguments& arguments) {
   host_device_options options;
   options.capacity_bytes = arguments.capacity_bytes.value_or(uint64_t{8} << 30);
+  options.ready_bytes = arguments.ready ? options.capacity_bytes : 0;
   options.link_bytes_per_s = static_cast<uint64_t>(arguments.link_gb_per_s.value_or(0) * 1e9);
   return std::make_shared<host_device>(options);
 }
@@ -59,6 +60,8 @@ void device_arguments::add_to(CLI::App& command) {
       ->check(fault_of_name);
   command.add_option("--device-capacity", capacity_bytes, "memory of the host device (default 8GiB)")
       ->transform(CLI::AsSizeValue(false));
+  command.add_flag("--device-ready", ready,
+                   "bring the host device's memory in before anything is measured: a real device's is there");
   command.add_option("--link", link_gb_per_s, "rate of the host device's link in GB/s (default: as fast as memory)")
       ->check(CLI::NonNegativeNumber);
   command.add_option("--staging", staging_bytes, "most memory for chunks on their way to the device (default 256MiB)")

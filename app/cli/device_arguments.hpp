@@ -18,11 +18,12 @@ struct device_arguments {
   std::string name = "none";
   std::optional<uint64_t> capacity_bytes{};
   std::optional<double> link_gb_per_s{};
+  bool ready = false;
   uint64_t staging_bytes = uint64_t{256} << 20;
   std::optional<uint64_t> pin_budget_bytes{};
   size_t streams = 1;
 
-  /// Adds --device, --device-capacity, --link, --staging, --pin-budget, --streams.
+  /// Adds --device, --device-capacity, --device-ready, --link, --staging, --pin-budget, --streams.
   void add_to(CLI::App& command);
 
   bool wanted() const { return name != "none"; }

@@ -45,19 +45,18 @@ class Machine:
 
     def cold(self, contestant, argv):
         page_cache.make_cold(self.path)
-        page_cache.warm_memory(MEMORY_HEADROOM_BYTES)
+        page_cache.warm_memory(self.bytes + 2 * MEMORY_HEADROOM_BYTES)
         found, failure = run_child(contestant, argv)
         if failure:
             raise SystemExit(failure)
         return found
 
     def read_disk(self):
-        page_cache.warm_memory(self.bytes)
         return self.cold(self.reader, self.reader.command(self.tools, self.path, False))["seconds"]
 
     def load(self, link_bytes_per_s, staging_mib):
         capacity_mib = self.bytes // MIB + 1024
-        argv = [LONGSHORE_BIN, "load", self.path, "--device", "host", "--device-capacity", f"{capacity_mib}MiB",
+        argv = [LONGSHORE_BIN, "load", self.path, "--device", "host", "--device-capacity", f"{capacity_mib}MiB", "--device-ready",
                 "--link", f"{link_bytes_per_s / 1e9:.4f}", "--staging", f"{staging_mib}MiB", "--json"]  # fmt: skip
         return self.cold(self.longshore, list(map(str, argv)))
 
