@@ -271,6 +271,8 @@ void start_reading(holder_actor* self, std::shared_ptr<const pin_hold> leave) {
     return fail(self, memory.error());
   state.data = (*memory)->data();
   load.plan = (*memory)->plan(planning(load));
+  if (load.services.options.open_on_own_thread)
+    (*memory)->touch_ahead(load.plan);
   state.chunk_is_in.assign(load.plan.size(), false);
   if (load.source.hold == hold_mode::pinned && load.services.target)
     state.pins = {(*memory)->size_bytes(), load.services.options.pin_segment_bytes};

@@ -1,6 +1,11 @@
 #include "io/load_memory.hpp"
 
+#include <algorithm>
+#include <iterator>
+#include <system_error>
+
 #include "io/page_cache.hpp"
+#include "io/read_engine.hpp"
 
 namespace longshore {
 
@@ -36,7 +41,24 @@ std::vector<chunk> load_memory::plan(plan_options options) const {
   return plan_chunks(*opened_, options);
 }
 
+void load_memory::touch_ahead(const std::vector<chunk>& plan) {
+  std::vector<chunk> direct;
+  std::copy_if(plan.begin(), plan.end(), std::back_inserter(direct),
+               [](const chunk& c) { return c.path == read_path::direct; });
+  if (direct.empty())
+    return;
+  try {
+    toucher_ = std::jthread{[this, direct = std::move(direct)](const std::stop_token& stop) {
+      for (const auto& c : direct)
+        if (stop.stop_requested() || !populate_pages(destination(c), c.length_bytes))
+          return;
+    }};
+  } catch (const std::system_error&) {  // no thread to be had: the reads bring it in themselves
+  }
+}
+
 std::shared_ptr<const held_file> load_memory::finish() {
+  toucher_ = {};
   return std::visit(
       [this](auto& bytes) {
         return std::make_shared<const held_file>(opened_->file.path(), opened_->header, std::move(bytes));

@@ -39,12 +39,16 @@ size_t copies_at_once(size_t depth) {
   return std::min<size_t>(depth, std::max(1U, std::thread::hardware_concurrency()));
 }
 
-void touch_pages(std::byte* destination, uint64_t length_bytes) {
-  constexpr uint64_t page_bytes = 4096;
+constexpr uint64_t page_bytes = 4096;
+
+bool populate_pages(std::byte* destination, uint64_t length_bytes) {
   const auto address = reinterpret_cast<uintptr_t>(destination);
   const auto begin = address / page_bytes * page_bytes;
-  const auto length = address + length_bytes - begin;
-  if (::madvise(reinterpret_cast<void*>(begin), length, MADV_POPULATE_WRITE) == 0)
+  return ::madvise(reinterpret_cast<void*>(begin), address + length_bytes - begin, MADV_POPULATE_WRITE) == 0;
+}
+
+void touch_pages(std::byte* destination, uint64_t length_bytes) {
+  if (populate_pages(destination, length_bytes))
     return;
   for (uint64_t i = 0; i < length_bytes; i += page_bytes)  // before Linux 5.14
     *static_cast<volatile std::byte*>(destination + i) = std::byte{0};

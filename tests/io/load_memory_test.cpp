@@ -82,6 +82,21 @@ TEST_F(load_memory_of, an_owned_file_is_read_into_an_arena_cold_and_hot) {
   EXPECT_EQ(pool->mapped_bytes(), 0u);
 }
 
+TEST_F(load_memory_of, touching_ahead_leaves_what_the_reads_brought) {
+  for (int round = 0; round < 20; ++round) {
+    make_cold(path);
+    auto memory = load_memory::owned(open(), *pool);
+    ASSERT_TRUE(memory) << to_text(memory.error());
+    const auto plan = (*memory)->plan({.chunk_bytes = chunk_bytes});
+    (*memory)->touch_ahead(plan);
+    if (round % 2 == 0) {
+      read_all(**memory, plan);
+      expect_content(*(*memory)->finish());
+    }
+  }
+  EXPECT_EQ(pool->mapped_bytes(), 0u);
+}
+
 TEST_F(load_memory_of, a_mapped_file_is_populated) {
   make_cold(path);
   auto memory = load_memory::mapped(open());
