@@ -23,6 +23,9 @@ struct job {
   caf::actor holder;
   uint64_t load = 0;
   uint32_t index = 0;
+  uint64_t bytes = 0;
+  uint64_t queued_ns = 0;
+  trace_span_id cause = 0;
 };
 
 /// A stream and the scratch memory that its packed runs pass through, one after the other.
@@ -110,8 +113,26 @@ expected<void> queue_copies(uploader_state& state, const lane& on, const upload_
   return {};
 }
 
+/// From the first copy's place in the queue to the end of the last.
+void record_copy(const job& done) {
+  if (!tracer_rings::enabled() || done.queued_ns == 0)
+    return;
+  static const auto name = tracer_rings::process().names().intern("copy to the device");
+  trace_record record;
+  record.kind = trace_kind::copy;
+  record.start_ns = done.queued_ns;
+  record.duration_ns = trace_now_ns() - done.queued_ns;
+  record.span = next_span();
+  record.cause = done.cause;
+  record.value = done.bytes;
+  record.subject = static_cast<uint32_t>(done.load);
+  record.name = name;
+  tracer_rings::process().put(record);
+}
+
 void settle(uploader_actor* self, uint64_t tag, const error& reason) {
   const auto done = std::move(self->state.jobs.extract(tag).mapped());
+  record_copy(done);
   if (reason.code == errc{})
     self->send(done.holder, chunk_uploaded{done.load, done.index});
   else
@@ -153,7 +174,12 @@ void settle_copies_now(uploader_actor* self) {
 void upload(uploader_actor* self, const upload_chunk& chunk) {
   auto& state = self->state;
   const auto tag = state.next_tag++;
-  state.jobs.emplace(tag, job{caf::actor_cast<caf::actor>(self->current_sender()), chunk.load, chunk.index});
+  state.jobs.emplace(tag, job{.holder = caf::actor_cast<caf::actor>(self->current_sender()),
+                              .load = chunk.load,
+                              .index = chunk.index,
+                              .bytes = chunk.plan.bytes(),
+                              .queued_ns = tracer_rings::enabled() ? trace_now_ns() : 0,
+                              .cause = current_span});
   const auto on = prepare(state, !chunk.plan.packed.empty());
   if (!on)
     return settle(self, tag, on.error());

@@ -84,6 +84,15 @@ private:
 
 }  // namespace
 
+uint64_t upload_plan::bytes() const {
+  uint64_t sum = 0;
+  for (const auto& copy : direct)
+    sum += copy.length_bytes;
+  for (const auto& run : packed)
+    sum += run.length_bytes;
+  return sum;
+}
+
 uint64_t upload_plan::scratch_bytes() const {
   uint64_t longest_bytes = 0;
   for (const auto& run : packed)

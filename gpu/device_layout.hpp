@@ -56,6 +56,7 @@ struct upload_plan {
   std::vector<packed_run> packed;   ///< in the chunk's order
 
   uint64_t copies() const { return direct.size() + packed.size(); }
+  uint64_t bytes() const;          ///< of the chunk that are copied
   uint64_t scratch_bytes() const;  ///< of the longest run: runs of one stream can follow each other in one scratch
 };
 

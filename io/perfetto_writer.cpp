@@ -206,6 +206,8 @@ private:
         return {section::waits, names_.subject_name(trace_subject::load, subject), false, {}};
       case trace_kind::disk_op:
         return {section::disk, "disk", true, {}};
+      case trace_kind::copy:
+        return {section::disk, "copies to the device", true, {}};
       case trace_kind::counter:
         return {section::counters, std::string{names_.text(static_cast<trace_name_id>(subject))}, false, {}};
       default:
@@ -218,8 +220,8 @@ private:
     auto subject = record.subject;
     if (kind == trace_kind::instant)
       kind = trace_kind::message;  // both stand on the actor's track
-    else if (kind == trace_kind::disk_op)
-      subject = 0;  // lanes are of the disk, not of the file
+    else if (kind == trace_kind::disk_op || kind == trace_kind::copy)
+      subject = 0;  // lanes are of the disk and the device, not of the file
     else if (kind == trace_kind::counter)
       subject = record.name;
     const auto key = [&] { return uint64_t{static_cast<uint8_t>(kind)} << 32 | subject; };
@@ -327,10 +329,10 @@ private:
   }
 
   void annotate_all(protozero::pbf_writer& event, const trace_record& record, trace_name_id thread) {
-    if (record.kind == trace_kind::disk_op) {
+    if (record.kind == trace_kind::disk_op || record.kind == trace_kind::copy)
       annotate(event, note::file, names_.subject_name(trace_subject::file, record.subject));
+    if (record.kind == trace_kind::disk_op)
       annotate(event, note::offset, record.detail);
-    }
     if (record.value != 0 || record.kind == trace_kind::disk_op)
       annotate(event, note::bytes, record.value);
     if (record.kind == trace_kind::message && record.detail != 0) {

@@ -149,3 +149,13 @@ def test_a_gpu_that_is_not_there_is_an_error(small):
 @pytest.mark.parametrize("options", (("cuda:x",), ("cuda:",), ("gpu",), ("cuda", "--link", "2")))
 def test_a_device_that_makes_no_sense_is_refused(small, options):
     assert run("load", small, "--device", *options).code == 2
+
+
+def test_the_trace_has_copies_slots_and_the_budget(models, tmp_path):
+    path, _ = models("sd15-tiny")
+    trace = tmp_path / "trace"
+    load(path, "--trace", str(trace))
+    written = trace.read_bytes()
+    for name in (b"copy to the device", b"borrow_slot", b"slot_returned", b"pin_request", b"pin_answer", b"pinned bytes",
+                 b"budgeted host bytes", b"staging bytes"):  # fmt: skip
+        assert name in written, name
