@@ -19,7 +19,8 @@ namespace {
 using namespace perfetto;
 
 /// Interned once in the first packet: the number of each is its place here plus one.
-constexpr std::string_view categories[] = {"message", "disk", "wait", "counter", "instant"};
+constexpr std::string_view categories[] = {"message", "disk", "copy", "wait", "counter", "instant"};
+static_assert(std::size(categories) == static_cast<size_t>(trace_kind::instant));
 enum class note : uint64_t { bytes = 1, from, waited_us, thread, file, offset, error, count };
 constexpr std::string_view note_names[] = {"bytes", "from", "waited_us", "thread", "file", "offset", "error", "count"};
 

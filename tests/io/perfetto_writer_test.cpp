@@ -82,6 +82,21 @@ TEST_F(perfetto_file, message_has_its_actors_track_and_says_bytes_sender_wait_an
   EXPECT_EQ(trace.events[1].type, event_type::slice_end);
 }
 
+TEST_F(perfetto_file, copies_to_the_device_have_lanes_of_their_own_and_name_their_file) {
+  names.name_subject(trace_subject::file, 2, "t5xxl.safetensors");
+  const auto name = names.intern("copy to the device");
+  const auto copy = [&](uint64_t start) {
+    return trace_record{
+        .start_ns = start, .duration_ns = 10, .value = 4096, .subject = 2, .name = name, .kind = trace_kind::copy};
+  };
+  const decoded_trace trace{written({copy(10), copy(15)})};
+  const auto copies = trace.named("copy to the device");
+  ASSERT_EQ(copies.size(), 2u);
+  EXPECT_EQ(trace.track_name(copies[0]), "copies to the device 1");
+  EXPECT_EQ(trace.track_name(copies[1]), "copies to the device 2");
+  EXPECT_EQ(copies[1].texts.at("file"), "t5xxl.safetensors");
+}
+
 TEST_F(perfetto_file, overlapping_disk_operations_get_lanes_and_lanes_are_used_again) {
   names.name_subject(trace_subject::file, 2, "t5xxl.safetensors");
   const auto name = names.intern("read direct");
