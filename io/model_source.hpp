@@ -3,7 +3,8 @@
 /// it.
 ///
 /// Owns nothing. Blocks on the file system, so it runs on the caller's thread and not in an actor. Failure:
-/// `not_found`, `io_failed`, `unsupported` (no regular file), and what a shard index can be wrong about.
+/// `bad_argument` for options that do not go together, `not_found`, `io_failed`, `unsupported` (no regular file), and
+/// what a shard index can be wrong about.
 
 #include <memory>
 #include <optional>

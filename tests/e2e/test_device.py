@@ -90,8 +90,9 @@ def test_weights_cast_on_their_way_are_those_that_torch_casts(float_tensors, flo
         assert report["digests"][name] == checkpoints.digest(bytes_of(cast)), name
 
 
-def test_weights_are_cast_on_their_way_to_a_device_only(float_file):
-    result = run("load", float_file, "--dtype", "F16")
+@pytest.mark.parametrize("option", (("--dtype", "F16"), ("--host-copy",)))
+def test_what_is_for_a_device_needs_one(float_file, option):
+    result = run("load", float_file, *option)
     assert result.code == 2
     assert "device" in result.err
 
