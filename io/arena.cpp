@@ -126,11 +126,11 @@ void arena_pool::give_back(range r) {
   trim_idle_to(warm_bytes_);
 }
 
-uint64_t arena_pool::give_back_idle() {
+uint64_t arena_pool::trim_idle(uint64_t most_bytes) {
   const std::lock_guard guard{mutex_};
-  const auto bytes = idle_bytes_;
-  trim_idle_to(0);
-  return bytes;
+  const auto before_bytes = idle_bytes_;
+  trim_idle_to(most_bytes);
+  return before_bytes - idle_bytes_;
 }
 
 uint64_t arena_pool::mapped_bytes() const {

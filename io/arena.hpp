@@ -59,8 +59,9 @@ public:
 
   expected<arena> acquire(uint64_t bytes);
 
-  /// Unmaps all idle arenas: the system needs the memory more than the next load does. How much that was.
-  uint64_t give_back_idle();
+  /// Unmaps idle arenas until at most so many bytes of them are left: others need the memory more than the next load
+  /// does. How much that was.
+  uint64_t trim_idle(uint64_t most_bytes);
 
   uint64_t limit_bytes() const { return limit_bytes_; }
   uint64_t mapped_bytes() const;

@@ -53,7 +53,8 @@ void load_memory::touch_ahead(const std::vector<chunk>& plan) {
         if (stop.stop_requested() || !populate_pages(destination(c), c.length_bytes))
           return;
     }};
-  } catch (const std::system_error&) {  // no thread to be had: the reads bring it in themselves
+  } catch (const std::system_error&) {
+    toucher_ = {};  // no thread to be had: the reads bring it in themselves
   }
 }
 

@@ -215,6 +215,20 @@ void refuse_io_uring(int os_error) {
   ASSERT_EQ(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
 }
 
+TEST(callers_memory, takes_the_place_of_arenas_that_are_kept_for_later) {
+  model_files files;
+  arena_calls::forget_most();
+  auto made = runtime::start({.host_limit_bytes = 64 * mebibyte, .warm_bytes = 64 * mebibyte});
+  ASSERT_TRUE(made.has_value()) << to_text(made.error());
+  ASSERT_TRUE((*made)->load(files.request("m", {files.write("m", 40 * mebibyte, 1)})).has_value());
+  ASSERT_TRUE((*made)->clear().has_value());
+  const auto block =
+      (*made)->register_memory({.name = "output", .bytes = 40 * mebibyte, .on_pressure = [](uint64_t) {}});
+  ASSERT_TRUE(block.has_value()) << to_text(block.error());
+  EXPECT_LE(arena_calls::bytes_now(), 24 * mebibyte);
+  EXPECT_LE(arena_calls::bytes_at_most(), 64 * mebibyte);
+}
+
 std::string digest_of(const model_answer& answer) { return xxh3_128_hex(data_of(*answer.lease->model().files.at(0))); }
 
 TEST(io_uring_refused, by_seccomp_leaves_the_threads_with_the_same_bytes) {
