@@ -17,7 +17,8 @@ namespace {
 
 struct kept_block {
   std::function<void(uint64_t)> on_pressure;
-  uint64_t ask = 0;  // the number of the pressure that it is under; 0: none
+  uint64_t ask = 0;    // the number of the pressure that it is under; 0: none
+  uint64_t bytes = 0;  // granted
 };
 
 struct keeper_state {
@@ -27,6 +28,7 @@ struct keeper_state {
   std::unordered_map<account_id, kept_block> blocks;  // granted, or waiting for the grant
   size_t opening = 0;                                 // registrations without an account so far
   uint64_t asks = 0;
+  uint64_t kept_bytes = 0;
 };
 
 using keeper_actor = traced_actor<keeper_state>;
@@ -48,7 +50,15 @@ error no_word(const caf::error& lost) {
   return {.code = errc::stopped, .what = "no word from the arbiter: " + to_string(lost)};
 }
 
+void count(keeper_state& state, account_id account, uint64_t bytes) {
+  auto& block = state.blocks.at(account);
+  state.kept_bytes += bytes - block.bytes;
+  block.bytes = bytes;
+  state.options.on_kept(state.kept_bytes);
+}
+
 void forget(keeper_actor* self, account_id account) {
+  count(self->state, account, 0);
   self->state.blocks.erase(account);
   self->send(self->state.arbiter, close_account{account});
 }
@@ -59,6 +69,7 @@ void settle(keeper_actor* self, registration one, account_id account, const pin_
     return refuse(one, answer.reason);
   }
   span_bytes = one.wish.bytes;
+  count(self->state, account, one.wish.bytes);
   one.promise.deliver(block_answer{
       std::make_shared<const memory_block>(answer.hold, caf::actor_cast<caf::weak_actor_ptr>(caf::actor{self}),
                                            caf::actor_cast<caf::weak_actor_ptr>(self->state.arbiter))});

@@ -9,6 +9,8 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 
 #include <caf/actor.hpp>
 #include <caf/fwd.hpp>
@@ -18,6 +20,9 @@ namespace longshore {
 struct block_keeper_options {
   size_t max_blocks = 4096;
   std::chrono::milliseconds answer_within = std::chrono::seconds{5};
+  /// Told how many bytes all blocks have, before whoever has a new one hears of it: what others keep for later, in no
+  /// account, has to leave room for them. Called on the keeper's thread; must not block.
+  std::function<void(uint64_t bytes)> on_kept = [](uint64_t) {};
 };
 
 caf::actor spawn_block_keeper(caf::actor_system& system, const caf::actor& arbiter, block_keeper_options options = {});

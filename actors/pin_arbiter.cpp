@@ -29,7 +29,6 @@ struct arbiter_state {
   std::unordered_map<caf::actor_addr, size_t> watched;     // monitored owners: how many accounts they have
   std::unordered_map<pin_ticket, waiting_request> waiting;
   pin_ticket next_ticket = 1;
-  granted_callback on_granted;
   memory_bytes traced{};
   memory_bytes peak{};
   uint64_t evictions = 0;
@@ -83,8 +82,6 @@ void trace_used(arbiter_state& state) {
 }
 
 void run(arbiter_actor* self, const pin_actions& todo) {
-  if (self->state.on_granted)
-    self->state.on_granted(self->state.rule->used().host_bytes);
   for (const auto& one : todo)
     std::visit([self](const auto& order) { carry_out(self, order); }, one);
   auto& [host_bytes, pinned_bytes] = self->state.peak;
@@ -152,9 +149,8 @@ void note_use(arbiter_actor* self, const account_use& use) {
   run(self, self->state.rule->reclassify(use.account, use.cls));
 }
 
-caf::behavior arbiter_behavior(arbiter_actor* self, const pin_limits& limits, granted_callback on_granted) {
+caf::behavior arbiter_behavior(arbiter_actor* self, const pin_limits& limits) {
   self->state.rule.emplace(limits);
-  self->state.on_granted = std::move(on_granted);
   self->set_down_handler([=](const caf::down_msg& gone) { bury(self, gone); });
   return {
       [=](const open_account& message) { return open(self, message.spec); },
@@ -179,8 +175,8 @@ caf::behavior arbiter_behavior(arbiter_actor* self, const pin_limits& limits, gr
 
 }  // namespace
 
-caf::actor spawn_pin_arbiter(caf::actor_system& system, const pin_limits& limits, granted_callback on_granted) {
-  return system.spawn(arbiter_behavior, limits, std::move(on_granted));
+caf::actor spawn_pin_arbiter(caf::actor_system& system, const pin_limits& limits) {
+  return system.spawn(arbiter_behavior, limits);
 }
 
 }  // namespace longshore

@@ -154,8 +154,7 @@ void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_
     return std::move(*shared);
   });
   const auto pin_limit_bytes = std::min(options.pin_budget_bytes.value_or(host_limit_bytes / 2), host_limit_bytes);
-  arbiter = spawn_pin_arbiter(system, {.host_limit_bytes = host_limit_bytes, .pin_limit_bytes = pin_limit_bytes},
-                              [p = pool](uint64_t granted_bytes) { p->trim_idle(p->limit_bytes() - granted_bytes); });
+  arbiter = spawn_pin_arbiter(system, {.host_limit_bytes = host_limit_bytes, .pin_limit_bytes = pin_limit_bytes});
   if (options.target)
     spawn_for_device();
   options.holder.memory_timeout = options.memory_timeout;
@@ -173,7 +172,7 @@ void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_
                             .memory_timeout = options.memory_timeout},
                            services);
   preloader = spawn_preloader(system, registry);
-  keeper = spawn_block_keeper(system, arbiter);
+  keeper = spawn_block_keeper(system, arbiter, {.on_kept = [p = pool](uint64_t bytes) { p->leave_room(bytes); }});
 }
 
 /// A system that cannot tell how short of memory it is is not watched.
@@ -187,7 +186,7 @@ void runtime::parts::spawn_monitor() {
   }
   monitor = spawn_pressure_monitor(system, std::move(sampler), arbiter, registry,
                                    {.interval = options.pressure_interval,
-                                    .give_back_idle = [p = pool] { return p->trim_idle(0); },
+                                    .give_back_idle = [p = pool] { return p->give_back_idle(); },
                                     .settings = options.pressure});
 }
 

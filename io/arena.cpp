@@ -79,7 +79,8 @@ expected<arena> arena_pool::acquire(uint64_t bytes) {
                               .what = "an arena of " + std::to_string(size_bytes) +
                                       " bytes does not fit the limit of " + std::to_string(limit_bytes_) + " with " +
                                       std::to_string(in_use_bytes) + " in use"});
-    trim_idle_to(limit_bytes_ - size_bytes - in_use_bytes);
+    const auto others_bytes = std::min(limit_bytes_, in_use_bytes + size_bytes + room_bytes_);
+    trim_idle_to(limit_bytes_ - others_bytes);
     data = map_aligned(size_bytes);
     const auto code = errno;
     if (data == nullptr)
@@ -123,14 +124,25 @@ void arena_pool::give_back(range r) {
   const std::lock_guard guard{mutex_};
   idle_.push_back(r);
   idle_bytes_ += r.size_bytes;
-  trim_idle_to(warm_bytes_);
+  trim_idle_to(idle_limit_bytes());
 }
 
-uint64_t arena_pool::trim_idle(uint64_t most_bytes) {
+uint64_t arena_pool::give_back_idle() {
   const std::lock_guard guard{mutex_};
-  const auto before_bytes = idle_bytes_;
-  trim_idle_to(most_bytes);
-  return before_bytes - idle_bytes_;
+  const auto bytes = idle_bytes_;
+  trim_idle_to(0);
+  return bytes;
+}
+
+void arena_pool::leave_room(uint64_t bytes) {
+  const std::lock_guard guard{mutex_};
+  room_bytes_ = bytes;
+  trim_idle_to(idle_limit_bytes());
+}
+
+uint64_t arena_pool::idle_limit_bytes() const {
+  const auto others_bytes = mapped_bytes_ - idle_bytes_ + room_bytes_;
+  return std::min(warm_bytes_, limit_bytes_ - std::min(limit_bytes_, others_bytes));
 }
 
 uint64_t arena_pool::mapped_bytes() const {

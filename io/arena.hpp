@@ -59,9 +59,11 @@ public:
 
   expected<arena> acquire(uint64_t bytes);
 
-  /// Unmaps idle arenas until at most so many bytes of them are left: others need the memory more than the next load
-  /// does. How much that was.
-  uint64_t trim_idle(uint64_t most_bytes);
+  /// Unmaps all idle arenas: the system needs the memory more than the next load does. How much that was.
+  uint64_t give_back_idle();
+
+  /// Keeps idle arenas out of so many bytes of the limit, for others who share it. What is in use is not looked at.
+  void leave_room(uint64_t bytes);
 
   uint64_t limit_bytes() const { return limit_bytes_; }
   uint64_t mapped_bytes() const;
@@ -78,11 +80,13 @@ private:
   void give_back(range r);
   std::byte* take_idle(uint64_t size_bytes);
   void trim_idle_to(uint64_t bytes);
+  uint64_t idle_limit_bytes() const;
 
   mutable std::mutex mutex_;
   std::vector<range> idle_;  // the least recently given back first
   uint64_t limit_bytes_, warm_bytes_;
   uint64_t mapped_bytes_ = 0, idle_bytes_ = 0;
+  uint64_t room_bytes_ = 0;  // of the limit, for others
 };
 
 }  // namespace longshore
