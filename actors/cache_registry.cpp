@@ -52,6 +52,7 @@ struct registry_state {
   shard_check last_check;
   std::vector<std::string> broken;  // keys whose shards disagree; they go once all orders at hand are carried out
   ticket_id next_ticket = 1;
+  size_t next_lane = 0;  // of the device: files take its streams in turn
   uint64_t traced_bytes = 0;
 };
 
@@ -65,11 +66,14 @@ error unfinished(const waiting_client& waiting) {
 }
 
 caf::actor spawn_holder(registry_actor* self, const start_load& order) {
-  const auto& state = self->state;
+  auto& state = self->state;
+  const auto& lanes = state.services.lanes;
   if (tier_of(order.source.hold) == tier::host)
     return spawn_model_holder(self, order, state.services);
+  const auto lane = lanes.empty() ? device_lane{} : lanes[state.next_lane++ % lanes.size()];
   const auto copy = state.files.find(order.host_copy);
-  return spawn_device_holder(self, order, state.services, copy == state.files.end() ? nullptr : copy->second.holder);
+  return spawn_device_holder(self, order, state.services, lane,
+                             copy == state.files.end() ? nullptr : copy->second.holder);
 }
 
 void carry_out(registry_actor* self, const start_load& order) {

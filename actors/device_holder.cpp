@@ -283,6 +283,8 @@ void partner_gone(holder_actor* self, const caf::down_msg& down) {
       if (state.is_ready)
         return;            // the load is over: what is on the device needs nobody
       load.in_flight = 0;  // not all of them will be answered; their memory lives in the messages
+      state.asked_of_copy.clear();
+      state.chunks.clear();
       return fail(
           self,
           {.code = errc::stopped, .what = "a partner of the load ended before the load did", .path = load.source.path});
@@ -292,11 +294,10 @@ void partner_gone(holder_actor* self, const caf::down_msg& down) {
 }
 
 caf::behavior holder_behavior(holder_actor* self, const caf::actor& registry, const start_load& order,
-                              const holder_services& services, const caf::actor& host_copy) {
+                              const holder_services& services, const device_lane& lane, const caf::actor& host_copy) {
   auto& state = self->state;
   state.host_copy = host_copy;
-  if (!services.lanes.empty())
-    state.lane = services.lanes[order.file % services.lanes.size()];
+  state.lane = lane;
   begin_load(self, state.load, registry, order, services);
   for (const auto& partner : {state.lane.stager, state.lane.uploader, services.copier, host_copy})
     if (partner)
@@ -329,8 +330,8 @@ caf::behavior holder_behavior(holder_actor* self, const caf::actor& registry, co
 }  // namespace
 
 caf::actor spawn_device_holder(caf::local_actor* registry, const start_load& order, const holder_services& services,
-                               const caf::actor& host_copy) {
-  return registry->home_system().spawn(holder_behavior, caf::actor_cast<caf::actor>(registry), order, services,
+                               const device_lane& lane, const caf::actor& host_copy) {
+  return registry->home_system().spawn(holder_behavior, caf::actor_cast<caf::actor>(registry), order, services, lane,
                                        host_copy);
 }
 

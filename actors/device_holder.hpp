@@ -14,8 +14,9 @@
 
 namespace longshore {
 
-/// `host_copy`: the holder of the same file in host memory; may be null.
+/// `lane`: its stream; of null actors where there is no device. `host_copy`: the holder of the same file in host
+/// memory; may be null.
 caf::actor spawn_device_holder(caf::local_actor* registry, const start_load& order, const holder_services& services,
-                               const caf::actor& host_copy);
+                               const device_lane& lane, const caf::actor& host_copy);
 
 }  // namespace longshore

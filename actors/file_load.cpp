@@ -20,7 +20,8 @@ void begin_load(caf::event_based_actor* self, file_load& load, const caf::actor&
   load.report.path = order.source.path;
   auto& names = tracer_rings::process().names();
   const auto file_name = order.source.path.substr(order.source.path.rfind('/') + 1);
-  names.name_subject(trace_subject::actor, static_cast<uint32_t>(self->id()), "model_holder " + file_name);
+  names.name_subject(trace_subject::actor, static_cast<uint32_t>(self->id()),
+                     std::string{self->name()} + " " + file_name);
   names.name_subject(trace_subject::load, static_cast<uint32_t>(order.file), file_name);
   names.name_subject(trace_subject::file, static_cast<uint32_t>(order.file), file_name);
   self->monitor(registry);
@@ -116,12 +117,11 @@ error reason_of(const file_load& load, const chunk_failed& lost) {
 }
 
 void say_ended(caf::event_based_actor* self, const file_load& load) {
-  if (load.dropping) {
+  report_progress(self, load, load_stage::failed);
+  if (load.dropping)
     self->send(load.registry, file_dropped{load.file});
-  } else {
-    report_progress(self, load, load_stage::failed);
+  else
     self->send(load.registry, file_failed{load.file, load.failure});
-  }
   self->quit();
 }
 

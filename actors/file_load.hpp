@@ -47,8 +47,7 @@ void begin_load(caf::event_based_actor* self, file_load& load, const caf::actor&
 
 void report_progress(caf::event_based_actor* self, const file_load& load, load_stage stage);
 
-/// The opener's word. False when there is nothing to go on with: then `fail` was to be called with `problem`, or the
-/// load was over before.
+/// The opener's word: what is wrong with the file, or nothing.
 std::optional<error> take_opened(file_load& load, const open_result& result);
 
 /// How to cut and read the file.

@@ -57,7 +57,7 @@ struct uploader_state {
     if (!used)
       return;
     const bool copies_run = !jobs.empty() || !unsettled.empty();
-    if (copies_run && !wait_for(*target, used->stream))
+    if (copies_run && !let_end(*target, used->stream))
       std::ignore =
           new (std::nothrow) auto(std::move(unsettled));  // for ever: the device may use it as long as there is one
     else if (used->scratch != 0)

@@ -19,9 +19,11 @@ using copier_actor = traced_actor<copier_state>;
 
 caf::behavior copier_behavior(copier_actor* self) {
   return {
-      [=](const copy_bytes& order) {
+      [=](copy_bytes& order) {
         span_bytes = order.length_bytes;
         std::memcpy(order.destination, order.source, order.length_bytes);
+        order.memory.reset();  // before the holder hears of it: what it then frees must be free
+        order.target.reset();
         self->send(caf::actor_cast<caf::actor>(self->current_sender()), bytes_copied{order.index});
       },
   };

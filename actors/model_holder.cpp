@@ -34,7 +34,6 @@ struct borrower {
 struct holder_state {
   static constexpr const char* name = "model_holder";
   file_load load;
-  bool spare = false;
   account_id account = 0;  // 0 for what is mapped: the kernel's memory, not ours
   std::shared_ptr<host_bytes> bytes;
   std::byte* data = nullptr;
@@ -301,7 +300,7 @@ void granted(holder_actor* self, const grant_bytes& grant) {
   self->request(state.load.services.arbiter, timeout + std::chrono::seconds{5},
                 pin_request{.account = state.account,
                             .wanted = {.host_bytes = grant.bytes, .pinned_bytes = 0},
-                            .patient = !state.spare,
+                            .patient = grant.patient,
                             .deadline = timeout})
       .then([=](const pin_answer& answer) { leave_came(self, answer); },
             [=](const caf::error& lost) { fail_without_arbiter(self, lost); });
@@ -363,7 +362,6 @@ void partner_gone(holder_actor* self, const caf::down_msg& down) {
 
 caf::behavior holder_behavior(holder_actor* self, const caf::actor& registry, const start_load& order,
                               const holder_services& services) {
-  self->state.spare = order.spare;
   begin_load(self, self->state.load, registry, order, services);
   self->set_down_handler([=](const caf::down_msg& down) { partner_gone(self, down); });
   return {

@@ -155,6 +155,8 @@ pin_actions pin_ledger::set_leased(account_id id, bool leased) {
   const auto before = std::exchange(a->spec.leased, leased);
   if (leased && !before)
     excuse(id, *a, out);
+  else if (before && !leased)
+    a->declined_before = 0;  // what was declined because of the lease may be asked for again
   settle(out);
   return out;
 }

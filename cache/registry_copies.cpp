@@ -23,7 +23,7 @@ file_id registry::host_copy_for(const file_source& source, const get_request& re
   const file_source wanted{.path = source.path, .identity = source.identity, .hold = hold_mode::pinned};
   usable_[wanted].insert(copy);
   files_.emplace(copy, held_file{.source = wanted, .urgent = request.urgent, .spare = true});
-  out.push_back(start_load{.file = copy, .source = wanted, .urgent = request.urgent, .spare = true});
+  out.push_back(start_load{.file = copy, .source = wanted, .urgent = request.urgent});
   return copy;
 }
 

@@ -78,8 +78,9 @@ void registry::settle(actions& out) {
     while (ledger(where).next()) {
       if (ledger(where).next_fits()) {
         const auto granted = ledger(where).grant_next();
-        files_.at(granted.file).state = file_state::reading;
-        out.push_back(grant_bytes{granted.file, granted.bytes});
+        auto& file = files_.at(granted.file);
+        file.state = file_state::reading;
+        out.push_back(grant_bytes{granted.file, granted.bytes, !file.spare || !file.loads.empty()});
       } else if (ledger(where).shortfall_bytes() == 0 || !make_room(where, out)) {
         break;
       }

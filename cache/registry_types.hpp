@@ -48,13 +48,13 @@ struct start_load {
   file_source source;
   bool urgent;
   file_id host_copy = 0;  ///< of a file for the device: the same bytes in host memory, there or on their way; 0: none
-  bool spare = false;     ///< of a file in host memory: nobody needs it, so it shall not wait for others' memory
 };
 
 /// The file may take this much memory now. Its holder answers `file_ready` or `file_failed`.
 struct grant_bytes {
   file_id file;
   uint64_t bytes;
+  bool patient = true;  ///< false for what nobody needs: it shall not wait for others' memory
 };
 
 /// The file gets no memory and its load is over. Its holder answers `file_dropped`.

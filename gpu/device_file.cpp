@@ -11,6 +11,14 @@ expected<void> wait_for(device& target, stream_id stream) {
   return queued ? result.get() : queued;
 }
 
+bool let_end(device& target, stream_id stream) {
+  auto over = std::make_shared<std::promise<void>>();
+  const auto queued = target.when_over(stream, [over](const expected<void>&) { over->set_value(); });
+  if (queued)
+    over->get_future().wait();
+  return queued.has_value();
+}
+
 expected<std::shared_ptr<const device_file>> device_file::allocate(std::shared_ptr<device> target,
                                                                    const std::string& path,
                                                                    const safetensors_header& header,

@@ -53,6 +53,9 @@ private:
 /// Blocks until all work queued in the stream so far is over, and says how it went.
 expected<void> wait_for(device& target, stream_id stream);
 
+/// The same, however it went. False when the device does not say when that is.
+bool let_end(device& target, stream_id stream);
+
 /// The bytes of a tensor as the device has them, by a stream of its own. Blocks until they are there.
 expected<std::vector<std::byte>> read_back(const device_file& file, size_t tensor);
 

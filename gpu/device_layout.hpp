@@ -2,14 +2,14 @@
 /// Where a file's tensors lie on the device, and by which copies a chunk of the file gets there: plans are data.
 ///
 /// On the device tensors stand in file order, each at a multiple of `device::alignment_bytes`, in one allocation of
-/// `total_bytes`. Those of a float type can be of another one there: their bytes go to scratch memory and are cast from
-/// there to their places. An element that a chunk's end cuts is the chunk's that it begins in, and so chunks overlap.
-///  Since files leave no such gaps, a chunk becomes: direct copies, for what is large; and packed runs,
+/// `total_bytes`. Since files leave no such gaps, a chunk becomes: direct copies, for what is large; and packed runs,
 /// for neighbours that are small: one copy of the run into scratch memory on the device, and one scatter from there.
 /// Neighbours that touch on the device as they do in the file are one piece.
-/// Limits: of a chunk of n bytes no more than 2 * (n / small_bytes) + 5 copies. No byte of a tensor of `small_bytes` or
-/// more goes through scratch, not even where a chunk cuts a short piece off it.
-/// Owns a table of 32 bytes a tensor. Pure; immutable, so safe from any thread; cannot fail.
+/// Tensors of a float type can be of another one there: their bytes go to scratch memory too, and are cast from there
+/// to their places. An element that a chunk's end cuts is the chunk's that it begins in, and so such chunks overlap.
+/// Limits: of a chunk of n bytes no more than 2 * (n / small_bytes) + 5 copies. Of what is not cast, no byte of a
+/// tensor of `small_bytes` or more goes through scratch, not even where a chunk cuts a short piece off it. Owns a table
+/// of 32 bytes a tensor. Pure; immutable, so safe from any thread; cannot fail.
 
 #include <cstdint>
 #include <optional>

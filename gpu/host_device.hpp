@@ -54,7 +54,7 @@ using device_script = std::function<std::optional<error>(const device_call& call
 
 struct host_device_options {
   uint64_t capacity_bytes = 1 << 30;
-  uint64_t ready_bytes = 0;                  ///< of them, brought in at the start: later they cost what a device's do
+  uint64_t ready_bytes = 0;                  ///< of them, brought in at the start for the first allocation
   uint64_t link_bytes_per_s = 0;             ///< 0: as fast as the processor copies
   std::chrono::nanoseconds copy_latency{0};  ///< before each copy's turn on the link
   bool require_registered = false;           ///< a copy from or to host memory never registered is `bad_argument`

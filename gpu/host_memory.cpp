@@ -35,10 +35,13 @@ host_memory::host_memory(uint64_t capacity_bytes, uint64_t ready_bytes)
 /// Without an address where the system has no memory.
 host_memory::block host_memory::bring(uint64_t size_bytes) {
   block made{.small = {}, .large = {}, .size_bytes = size_bytes};
-  if (size_bytes >= arena_pool::granule_bytes)
+  if (size_bytes >= arena_pool::granule_bytes) {
     made.large = pool_->acquire(size_bytes).value_or(arena{});
-  else
+    if (pool_->mapped_bytes() > capacity_bytes_ + (blocks_.size() + 1) * arena_pool::granule_bytes)
+      pool_->give_back_idle();  // nothing idle fitted, and what is fresh has taken no memory so far
+  } else {
     made.small.reset(static_cast<std::byte*>(::operator new(size_bytes, std::align_val_t{alignment}, std::nothrow)));
+  }
   return made;
 }
 

@@ -27,7 +27,7 @@ struct peak_bytes {
 };
 
 /// What is as large as a huge page stands in huge pages, and stays the device's when it is freed: a device's memory is
-/// there, and so costs nothing to use again. `ready_bytes` of it are brought in at the start.
+/// there, and so costs nothing to use again. `ready_bytes` of it are brought in at the start, for the first allocation.
 class host_memory {
 public:
   explicit host_memory(uint64_t capacity_bytes, uint64_t ready_bytes = 0);

@@ -33,7 +33,9 @@ expected<device_bench> device_bench::make(const device_arguments& arguments, con
   const auto file = model_file::open(path);
   if (!file)
     return unexpected(file.error());
-  auto memory = arena_pool::make(~uint64_t{0}, 0)->acquire(arguments.staging_bytes);
+  auto memory = arena_pool::make(~uint64_t{0}, 0)
+                    ->acquire(std::max(
+                        {arguments.staging_bytes, holder_options{}.pin_segment_bytes, holder_options{}.chunk_bytes}));
   if (!memory)
     return unexpected(memory.error());
   touch_pages(memory->data(), memory->size_bytes());

@@ -61,7 +61,7 @@ void device_arguments::add_to(CLI::App& command) {
   command.add_option("--device-capacity", capacity_bytes, "memory of the host device (default 8GiB)")
       ->transform(CLI::AsSizeValue(false));
   command.add_flag("--device-ready", ready,
-                   "bring the host device's memory in before anything is measured: a real device's is there");
+                   "bring the host device's memory in before the first load: a real device's is there");
   command.add_option("--link", link_gb_per_s, "rate of the host device's link in GB/s (default: as fast as memory)")
       ->check(CLI::NonNegativeNumber);
   command.add_option("--staging", staging_bytes, "most memory for chunks on their way to the device (default 256MiB)")

@@ -293,7 +293,7 @@ void add_load_command(CLI::App& app, context& ctx) {
   command
       ->add_option("--dtype", arguments->cast_to,
                    "cast float weights to this type on their way to the device (default: as the file has them)")
-      ->check(CLI::IsMember({"F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}, CLI::ignore_case));
+      ->transform(CLI::IsMember({"F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}, CLI::ignore_case));
   command->add_flag("--host-copy", arguments->host_copy,
                     "go to the device by way of page-locked host memory, and keep that copy while memory allows");
   command->callback([arguments, &ctx] { ctx.run = [arguments, &ctx] { return run_load(*arguments, ctx); }; });

@@ -185,10 +185,9 @@ void pin_world::change_class(account_id who) {
 void pin_world::change_lease(account_id who) {
   auto& o = owners_.at(who);
   o.leased = !o.leased;
-  if (o.leased) {
+  if (o.leased)
     o.silent = false;
-    o.declined_before = 0;
-  }
+  o.declined_before = 0;
   carry_out(ledger_.set_leased(who, o.leased), event::other);
 }
 

@@ -36,7 +36,6 @@ TEST_F(host_copy_rules, is_started_first_and_named_to_the_devices_holder) {
   const auto started = pick<start_load>(cache.get(request("m", {for_device(1)})));
   ASSERT_EQ(started.size(), 2U);
   EXPECT_EQ(started[0].source.hold, hold_mode::pinned);
-  EXPECT_TRUE(started[0].spare);
   EXPECT_EQ(started[1].source.hold, hold_mode::device);
   EXPECT_EQ(started[1].host_copy, started[0].file);
   EXPECT_EQ(started[0].host_copy, 0U);
@@ -80,6 +79,17 @@ TEST_F(host_copy_rules, for_which_nothing_can_be_freed_is_refused_at_once_and_th
   EXPECT_TRUE(pick<fail>(refused).empty());
   cache.file_dropped(copy);
   EXPECT_EQ(pick<complete>(bring_in(on_device, 40)).size(), 1U);
+}
+
+TEST_F(host_copy_rules, waits_for_others_memory_only_when_someone_else_wants_the_file_too) {
+  const auto alone = pick<grant_bytes>(cache.file_opened(start_with_copy("m", 1).first, 40));
+  ASSERT_EQ(alone.size(), 1U);
+  EXPECT_FALSE(alone[0].patient);
+  const auto wanted = start_with_copy("n", 2).first;
+  cache.get(request("on the host", {source(2)}));
+  const auto shared = pick<grant_bytes>(cache.file_opened(wanted, 40));
+  ASSERT_EQ(shared.size(), 1U);
+  EXPECT_TRUE(shared[0].patient);
 }
 
 TEST_F(host_copy_rules, that_fails_is_no_failure_of_the_load) {
