@@ -74,8 +74,7 @@ expected<model_source> find_source(const std::vector<std::string>& paths, source
     return unexpected(error{.code = errc::bad_argument,
                             .what = "weights are cast to " + options.cast_to + " only on their way to a device"});
   if (options.host_copy && options.hold != hold_choice::device)
-    return unexpected(
-        error{.code = errc::bad_argument, .what = "a host copy is made only of what goes to a device"});
+    return unexpected(error{.code = errc::bad_argument, .what = "a host copy is made only of what goes to a device"});
   if (paths.size() == 1 && is_shard_index(paths.front()))
     return find_shards(paths.front(), options);
   model_source source;
