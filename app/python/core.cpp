@@ -23,8 +23,9 @@ void translate(const std::exception_ptr& thrown, void*) {
     std::rethrow_exception(thrown);
   } catch (const failure& f) {
     const auto& e = f.reason;
+    const bool forked = e.code == errc::unsupported && runtime_handle::in_forked_child();
     const auto made = nb::module_::import_("longshore._errors")
-                          .attr("make")(std::string{name(e.code)}, to_text(e), e.path, e.where, e.os_error);
+                          .attr("make")(forked ? "forked" : name(e.code).data(), to_text(e), e.path, e.where, e.os_error);
     PyErr_SetObject(made.type().ptr(), made.ptr());
   }
 }

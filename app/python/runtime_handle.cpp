@@ -89,6 +89,11 @@ expected<shared_lease> load_now(runtime& loader, const load_order& order, pid_t 
 
 }  // namespace
 
+bool runtime_handle::in_forked_child() {
+  const auto home = home_process().load();
+  return home != 0 && home != getpid();
+}
+
 expected<std::unique_ptr<runtime_handle>> runtime_handle::start(runtime_options options) {
   pid_t nobody = 0;
   if (!home_process().compare_exchange_strong(nobody, getpid()) && nobody != getpid())

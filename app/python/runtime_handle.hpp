@@ -36,6 +36,9 @@ public:
   runtime_handle(const runtime_handle&) = delete;
   runtime_handle& operator=(const runtime_handle&) = delete;
 
+  /// Whether runtimes belong to the process that this one was forked from.
+  static bool in_forked_child();
+
   /// Waits for the load, and calls `go_on` every 50 ms; `cancelled` when that says no.
   expected<shared_lease> load(load_order order, const std::function<bool()>& go_on);
 
