@@ -24,8 +24,9 @@ void translate(const std::exception_ptr& thrown, void*) {
   } catch (const failure& f) {
     const auto& e = f.reason;
     const bool forked = e.code == errc::unsupported && runtime_handle::in_forked_child();
-    const auto made = nb::module_::import_("longshore._errors")
-                          .attr("make")(forked ? "forked" : name(e.code).data(), to_text(e), e.path, e.where, e.os_error);
+    const auto made =
+        nb::module_::import_("longshore._errors")
+            .attr("make")(forked ? "forked" : name(e.code).data(), to_text(e), e.path, e.where, e.os_error);
     PyErr_SetObject(made.type().ptr(), made.ptr());
   }
 }
@@ -100,10 +101,9 @@ std::unique_ptr<runtime_handle> start(uint64_t host_limit_bytes, std::optional<u
                                       const std::string& engine) {
   runtime_options options{.host_limit_bytes = host_limit_bytes};
   options.pin_budget_bytes = pin_budget_bytes;
-  options.engine.kind = chosen<engine_kind>("engine", engine,
-                                            {{"auto", engine_kind::automatic},
-                                             {"io_uring", engine_kind::io_uring},
-                                             {"threads", engine_kind::threads}});
+  options.engine.kind = chosen<engine_kind>(
+      "engine", engine,
+      {{"auto", engine_kind::automatic}, {"io_uring", engine_kind::io_uring}, {"threads", engine_kind::threads}});
   const nb::gil_scoped_release others_run;
   return value_or_raise(runtime_handle::start(std::move(options)));
 }

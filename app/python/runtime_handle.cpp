@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <optional>
+#include <system_error>
 #include <thread>
 
 #include <unistd.h>
@@ -20,8 +21,9 @@ std::atomic<pid_t>& home_process() {
 
 error forked() {
   return {.code = errc::unsupported,
-          .what = "longshore was started before this process was forked, and its threads did not come along; start "
-                  "worker processes with the method 'spawn' or 'forkserver'"};
+          .what =
+              "longshore was started before this process was forked, and its threads did not come along; start "
+              "worker processes with the method 'spawn' or 'forkserver'"};
 }
 
 /// What one load leaves for whoever waits for it.
@@ -64,8 +66,8 @@ std::string key_of(const load_order& order) {
 /// that means nothing for files in host memory.
 void set_apart(get_model& request) {
   static std::atomic<uint64_t> count{0};
-  const auto mark = "alone:" + std::to_string(++count);
-  request.key += "\n" + mark;
+  const auto mark = "alone " + std::to_string(++count);
+  request.key += " (" + mark + ")";
   request.mode = cache_mode::override_cache;
   for (auto& file : request.source.files)
     file.cast_to = mark;
@@ -88,6 +90,19 @@ expected<shared_lease> load_now(runtime& loader, const load_order& order, pid_t 
 }
 
 }  // namespace
+
+/// Counts as a running load while it lives.
+std::shared_ptr<void> runtime_handle::count_one(const std::shared_ptr<loads>& all) {
+  {
+    const std::lock_guard guard{all->mutex};
+    ++all->running;
+  }
+  return {nullptr, [all](void*) {
+            const std::lock_guard guard{all->mutex};
+            --all->running;
+            all->changed.notify_all();
+          }};
+}
 
 bool runtime_handle::in_forked_child() {
   const auto home = home_process().load();
@@ -127,19 +142,19 @@ expected<shared_lease> runtime_handle::load(load_order order, const std::functio
   if (!running)
     return unexpected(running.error());
   auto result = std::make_shared<outcome>();
-  {
-    const std::lock_guard guard{loads_->mutex};
-    ++loads_->running;
-  }
-  std::thread([result, all = loads_, loader = std::move(*running), order = std::move(order),
+  auto work = [result, counted = count_one(loads_), loader = std::move(*running), order = std::move(order),
                process = process_]() mutable {
     result->put(load_now(*loader, order, process));
     result.reset();  // a lease that nobody waits for any more ends here, before the runtime does
     loader.reset();
-    const std::lock_guard guard{all->mutex};
-    --all->running;
-    all->changed.notify_all();
-  }).detach();
+    counted.reset();
+  };
+  try {
+    std::thread(std::move(work)).detach();
+  } catch (const std::system_error& refused) {
+    return unexpected(error{
+        .code = errc::overloaded, .what = "the system has no thread for a load", .os_error = refused.code().value()});
+  }
   while (!result->wait())
     if (!go_on())
       return unexpected(error{.code = errc::cancelled, .what = "the load was interrupted"});

@@ -59,6 +59,8 @@ private:
     size_t running = 0;
   };
 
+  static std::shared_ptr<void> count_one(const std::shared_ptr<loads>& all);
+
   std::mutex mutex_;  // of runtime_
   std::shared_ptr<runtime> runtime_;
   std::shared_ptr<loads> loads_ = std::make_shared<loads>();

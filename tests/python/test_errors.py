@@ -51,6 +51,13 @@ def test_engine():
         longshore.Runtime(engine="steam")
 
 
+def test_a_name_in_two_files(plain, tmp_path):
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(plain.read_bytes())
+    with pytest.raises(ValueError, match="two files of the model have a tensor 'layer.01'"):
+        longshore.default_runtime().load([plain, other])
+
+
 def test_closed(plain):
     with longshore.Runtime() as runtime:
         pass

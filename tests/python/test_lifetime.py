@@ -8,6 +8,7 @@ import longshore.numpy
 import longshore.torch
 import numpy
 import pytest
+import safetensors.numpy
 import safetensors.torch
 import torch
 
@@ -44,7 +45,7 @@ def test_memory_comes_back_with_the_last_view(plain):
     with longshore.Runtime(host_limit=size * 3 // 2) as runtime:
         for _ in range(4):
             first = runtime.load(plain, framework="torch")["layer.00"]
-            with pytest.raises(MemoryError, match="memory"):
+            with pytest.raises(longshore.LoadTimeoutError):  # it waits for memory that is not given back
                 runtime.load(plain, framework="torch", deadline=0.3)
             del first
 
@@ -83,15 +84,21 @@ def test_torch_takes_no_memory_that_is_shared(plain):
 
 
 def test_threads(plain, sharded):
-    wanted = {name: tensor.sum(dtype=torch.float64) for name, tensor in safetensors.torch.load_file(sharded.parent / next(
-        path.name for path in sorted(sharded.parent.glob("*.safetensors")))).items()}
+    shards = sharded.parent.glob("*.safetensors")
+    wanted = {
+        plain: safetensors.numpy.load_file(plain),
+        sharded: {name: array for shard in shards for name, array in safetensors.numpy.load_file(shard).items()},
+    }
 
-    def load(number):
-        if number % 3 == 0:
-            tensors = longshore.torch.load_file(sharded)
-            return all(torch.equal(tensors[name].sum(dtype=torch.float64).nan_to_num(), total.nan_to_num())
-                       for name, total in wanted.items())
-        return len(longshore.numpy.load_file(plain if number % 3 == 1 else sharded)) in (64, 12)
+    def is_right(number):
+        path = (plain, sharded)[number % 2]
+        if number % 3:
+            ours = longshore.numpy.load_file(path)
+        else:
+            ours = {name: tensor.numpy() for name, tensor in longshore.torch.load_file(path).items()}
+        return ours.keys() == wanted[path].keys() and all(
+            ours[name].tobytes() == array.tobytes() for name, array in wanted[path].items()
+        )
 
     with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(load, range(48)))
+        assert all(pool.map(is_right, range(48)))

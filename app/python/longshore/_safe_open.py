@@ -51,8 +51,29 @@ class safe_open:
         made = self._model[name]
         return made if self._device in ("cpu", None) or not hasattr(made, "to") else made.to(self._device)
 
+    def get_slice(self, name: str) -> "_Slice":
+        """For parts of a tensor, without a copy: `get_slice(name)[2:5, 0]`."""
+        return _Slice(self.get_tensor(name), self._model.dtype_of(name))
+
     def get_tensors(self) -> "dict[str, Any]":
         return {name: self.get_tensor(name) for name in self.offset_keys()}
+
+
+class _Slice:
+    """A view of a tensor, of which one asks for parts."""
+
+    def __init__(self, tensor: Any, dtype: str) -> None:
+        self._tensor, self._dtype = tensor, dtype
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._tensor[index]
+
+    def get_shape(self) -> "list[int]":
+        return list(self._tensor.shape)
+
+    def get_dtype(self) -> str:
+        """The type by its name in the format, such as "BF16"."""
+        return self._dtype
 
 
 def _error(text: str) -> Error:
