@@ -138,11 +138,12 @@ expected<std::shared_ptr<runtime>> runtime_handle::get() {
 }
 
 expected<shared_lease> runtime_handle::load(load_order order, const std::function<bool()>& go_on) {
+  auto counted = count_one(loads_);  // before it has the runtime, so that `close` never misses it
   auto running = get();
   if (!running)
     return unexpected(running.error());
   auto result = std::make_shared<outcome>();
-  auto work = [result, counted = count_one(loads_), loader = std::move(*running), order = std::move(order),
+  auto work = [result, counted = std::move(counted), loader = std::move(*running), order = std::move(order),
                process = process_]() mutable {
     result->put(load_now(*loader, order, process));
     result.reset();  // a lease that nobody waits for any more ends here, before the runtime does
