@@ -1,6 +1,8 @@
 #include "app/python/runtime_handle.hpp"
 
+#include <array>
 #include <atomic>
+#include <new>
 #include <optional>
 #include <system_error>
 #include <thread>
@@ -44,12 +46,19 @@ struct outcome {
   }
 };
 
+/// Never freed, from now on: one of its counts is never given back.
+template <class T>
+void leak(const std::shared_ptr<T>& kept) noexcept {
+  alignas(std::shared_ptr<T>) std::array<std::byte, sizeof(std::shared_ptr<T>)> room;
+  new (room.data()) std::shared_ptr<T>(kept);
+}
+
 /// A lease that a forked child never gives back: its registry's threads are the parent's.
 shared_lease guarded(shared_lease lease, pid_t process) {
   const auto* inner = lease.get();
   return {inner, [lease = std::move(lease), process](const model_lease*) {
             if (getpid() != process)
-              std::ignore = new shared_lease(lease);
+              leak(lease);
           }};
 }
 
@@ -125,7 +134,7 @@ runtime_handle::~runtime_handle() {
   if (getpid() == process_)
     close();
   else
-    std::ignore = new std::shared_ptr<runtime>(runtime_);
+    leak(runtime_);
 }
 
 expected<std::shared_ptr<runtime>> runtime_handle::get() {

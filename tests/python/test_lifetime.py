@@ -64,16 +64,18 @@ def test_what_readers_share_is_read_only(plain):
 
 
 def test_writers_share_nothing(plain):
+    """Neither with each other nor with readers, whoever came first."""
     before = plain.read_bytes()
-    first = longshore.torch.load_file(plain)
-    reader = longshore.default_runtime().load(plain, hold="owned")
-    second = longshore.torch.load_file(plain)
-    wanted = second["layer.05"].clone()
-    first["layer.05"].fill_(42)
-    assert torch.equal(second["layer.05"].view(torch.int32), wanted.view(torch.int32))
-    assert reader["layer.05"].tobytes() == wanted.numpy().tobytes()
-    assert longshore.numpy.load_file(plain)["layer.05"].tobytes() == wanted.numpy().tobytes()
-    assert first["layer.05"].eq(42).all()
+    wanted = safetensors.numpy.load_file(plain)["layer.05"].tobytes()
+    with longshore.Runtime() as runtime:
+        first = runtime.load(plain, framework="torch")["layer.05"]
+        reader = runtime.load(plain, hold="owned")["layer.05"]
+        second = runtime.load(plain, framework="torch")["layer.05"]
+        first.fill_(42)
+        late_reader = runtime.load(plain, key="late", hold="owned")["layer.05"]
+        for other in (reader, second.numpy(), late_reader):
+            assert other.tobytes() == wanted
+        assert first.eq(42).all()
     assert plain.read_bytes() == before
 
 

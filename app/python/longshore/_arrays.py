@@ -5,13 +5,13 @@ One kind is copied: what lies at no multiple of its element's size, which the fo
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable
+from typing import Any, Callable, Tuple
 
 from . import _core
 
 # name -> (the format's type, shape, begin in bytes, size in bytes)
-Facts = "tuple[str, tuple[int, ...], int, int]"
-Maker = Callable[[_core.File, Any], Any]
+Facts = Tuple[str, Tuple[int, ...], int, int]
+Maker = Callable[[_core.File, Facts], Any]
 
 _TORCH_NAMES = {
     "BOOL": "bool",
@@ -46,7 +46,7 @@ def _torch_maker() -> Maker:
 
     known = {name: getattr(torch, text) for name, text in _TORCH_NAMES.items() if hasattr(torch, text)}
 
-    def make(file: _core.File, facts: Any) -> Any:
+    def make(file: _core.File, facts: Facts) -> Any:
         name, shape, begin, size = facts
         if name not in known:
             raise TypeError(f"torch {torch.__version__} has no type for {name}")
@@ -56,7 +56,8 @@ def _torch_maker() -> Maker:
         if size == 0:
             return torch.empty(shape, dtype=dtype)
         if (file.address + begin) % dtype.itemsize:
-            file, begin = bytearray(memoryview(file)[begin : begin + size]), 0
+            copied = bytearray(memoryview(file)[begin : begin + size])
+            return torch.frombuffer(copied, dtype=dtype).reshape(shape)
         return torch.frombuffer(file, dtype=dtype, count=size // dtype.itemsize, offset=begin).reshape(shape)
 
     return make
@@ -68,7 +69,7 @@ def _numpy_maker() -> Maker:
 
     known = {name: numpy.dtype(text) for name, text in _NUMPY_NAMES.items()}
 
-    def make(file: _core.File, facts: Any) -> Any:
+    def make(file: _core.File, facts: Facts) -> Any:
         name, shape, begin, size = facts
         if name not in known:
             raise TypeError(f"numpy has no type for {name}; Model.bytes_of gives the bytes, longshore.torch tensors")

@@ -17,7 +17,7 @@ class Model(Mapping):  # type: ignore[type-arg]
     def __init__(self, files: "list[_core.File]", framework: str) -> None:
         self._files = files
         self._make = _arrays.maker(framework)
-        self._tensors: "dict[str, tuple[_core.File, Any]]" = {}
+        self._tensors: "dict[str, tuple[_core.File, _arrays.Facts]]" = {}
         for file in files:
             for name, facts in file.tensors().items():
                 if name in self._tensors:
