@@ -12,7 +12,7 @@
 namespace longshore::python {
 namespace {
 
-constexpr std::chrono::milliseconds look_up_interval{50};
+constexpr std::chrono::milliseconds look_up_interval{20};
 constexpr std::chrono::seconds close_timeout{60};
 
 /// The process in which the first runtime began; 0 before.

@@ -39,7 +39,7 @@ public:
   /// Whether runtimes belong to the process that this one was forked from.
   static bool in_forked_child();
 
-  /// Waits for the load, and calls `go_on` every 50 ms; `cancelled` when that says no.
+  /// Waits for the load, and calls `go_on` every 20 ms; `cancelled` when that says no.
   expected<shared_lease> load(load_order order, const std::function<bool()>& go_on);
 
   /// Fails what loads, waits for it, and ends the runtime. Leases stay good. Safe to call again.
