@@ -1,0 +1,86 @@
+"""Arrays over the bytes of a file, without a copy: an array keeps the file's buffer, and that keeps the lease.
+
+One kind is copied: what lies at no multiple of its element's size, which the format allows.
+"""
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable, Tuple
+
+from . import _core
+
+# name -> (the format's type, shape, begin in bytes, size in bytes)
+Facts = Tuple[str, Tuple[int, ...], int, int]
+Maker = Callable[[_core.File, Facts], Any]
+
+_TORCH_NAMES = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "I8": "int8",
+    "I16": "int16",
+    "U16": "uint16",
+    "I32": "int32",
+    "U32": "uint32",
+    "I64": "int64",
+    "U64": "uint64",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F32": "float32",
+    "F64": "float64",
+    "C64": "complex64",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E8M0": "float8_e8m0fnu",
+    "F4": "float4_e2m1fn_x2",
+}
+_NUMPY_NAMES = {
+    name: text for name, text in _TORCH_NAMES.items() if name != "BF16" and not name.startswith(("F8", "F4"))
+}
+
+
+@functools.cache
+def _torch_maker() -> Maker:
+    import torch
+
+    known = {name: getattr(torch, text) for name, text in _TORCH_NAMES.items() if hasattr(torch, text)}
+
+    def make(file: _core.File, facts: Facts) -> Any:
+        name, shape, begin, size = facts
+        if name not in known:
+            raise TypeError(f"torch {torch.__version__} has no type for {name}")
+        dtype = known[name]
+        if name == "F4":  # torch counts pairs
+            shape = (*shape[:-1], shape[-1] // 2)
+        if size == 0:
+            return torch.empty(shape, dtype=dtype)
+        if (file.address + begin) % dtype.itemsize:
+            copied = bytearray(memoryview(file)[begin : begin + size])
+            return torch.frombuffer(copied, dtype=dtype).reshape(shape)
+        return torch.frombuffer(file, dtype=dtype, count=size // dtype.itemsize, offset=begin).reshape(shape)
+
+    return make
+
+
+@functools.cache
+def _numpy_maker() -> Maker:
+    import numpy
+
+    known = {name: numpy.dtype(text) for name, text in _NUMPY_NAMES.items()}
+
+    def make(file: _core.File, facts: Facts) -> Any:
+        name, shape, begin, size = facts
+        if name not in known:
+            raise TypeError(f"numpy has no type for {name}; Model.bytes_of gives the bytes, longshore.torch tensors")
+        if size == 0:
+            return numpy.empty(shape, known[name])
+        made = numpy.ndarray(shape, known[name], buffer=file, offset=begin)
+        return made if made.flags.aligned else made.copy()
+
+    return make
+
+
+def maker(framework: str) -> Maker:
+    """The function that makes an array of a framework; ImportError where that is not installed."""
+    return _torch_maker() if framework == "torch" else _numpy_maker()
