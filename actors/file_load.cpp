@@ -1,6 +1,7 @@
 #include "actors/file_load.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include <caf/send.hpp>
 
@@ -43,6 +44,16 @@ std::optional<error> take_opened(file_load& load, const open_result& result) {
   load.opened = result.file;
   load.opened_ns = trace_now_ns();
   return std::nullopt;
+}
+
+error partner_lost(const file_load& load) {
+  return {.code = errc::stopped, .what = "a partner of the load ended before the load did", .path = load.source.path};
+}
+
+std::optional<error> opener_lost(file_load& load) {
+  if (!std::exchange(load.opening, false))
+    return std::nullopt;
+  return error{.code = errc::out_of_budget, .what = "there was no memory for the header", .path = load.source.path};
 }
 
 plan_options planning(const file_load& load) {

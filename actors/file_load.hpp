@@ -50,6 +50,12 @@ void report_progress(caf::event_based_actor* self, const file_load& load, load_s
 /// The opener's word: what is wrong with the file, or nothing.
 std::optional<error> take_opened(file_load& load, const open_result& result);
 
+/// Why a load fails whose partner has ended: reads and copies that it had may never be answered.
+error partner_lost(const file_load& load);
+
+/// Why a load fails whose opener has ended without a result; nothing when the result came before.
+std::optional<error> opener_lost(file_load& load);
+
 /// How to cut and read the file.
 plan_options planning(const file_load& load);
 

@@ -352,12 +352,10 @@ void partner_gone(holder_actor* self, const caf::down_msg& down) {
     if (state.is_ready())
       return;            // the load is over: what is in memory needs nobody
     load.in_flight = 0;  // not all of them will be answered; their memory lives in the messages
-    return fail(
-        self,
-        {.code = errc::stopped, .what = "a partner of the load ended before the load did", .path = load.source.path});
+    return fail(self, partner_lost(load));
   }
-  if (std::exchange(load.opening, false))  // the opener: its result came before, if there was one
-    fail(self, {.code = errc::out_of_budget, .what = "there was no memory for the header", .path = load.source.path});
+  if (auto reason = opener_lost(load))
+    fail(self, *reason);
 }
 
 caf::behavior holder_behavior(holder_actor* self, const caf::actor& registry, const start_load& order,

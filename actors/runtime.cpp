@@ -11,13 +11,12 @@
 #include "actors/block_keeper.hpp"
 #include "actors/cache_registry.hpp"
 #include "actors/calling_thread.hpp"
+#include "actors/device_lanes.hpp"
 #include "actors/disk_reader.hpp"
-#include "actors/gpu_uploader.hpp"
 #include "actors/host_copier.hpp"
 #include "actors/pin_arbiter.hpp"
 #include "actors/preloader.hpp"
 #include "actors/pressure_monitor.hpp"
-#include "actors/stream_stager.hpp"
 #include "actors/traced_actor.hpp"
 #include "actors/tracer.hpp"
 #include "io/memory_limit.hpp"
@@ -58,20 +57,19 @@ expected<uint64_t> effective_host_limit(const runtime_options& options) {
   return default_host_limit_bytes(*limit);
 }
 
+device_lane_options lane_options_of(const runtime_options& options) {
+  return {
+      .streams = options.streams, .staging_bytes = options.staging_bytes, .chunk_bytes = options.holder.chunk_bytes};
+}
+
 /// What models may take of the device: what is free now, less the scratch memory of uploads, one a stream, and, where
 /// others use it too, less what shall stay free for them. 0 without a
 /// device.
 expected<uint64_t> usable_device_bytes(const runtime_options& options, uint64_t host_limit_bytes) {
   if (!options.target)
     return 0;
-  const auto slot_bytes = arena_pool::rounded(options.holder.chunk_bytes);
-  if (options.streams == 0 || options.staging_bytes / options.streams < slot_bytes ||
-      options.staging_bytes >= host_limit_bytes)
-    return unexpected(error{.code = errc::bad_argument,
-                            .what = "staging memory must have room for a slot of " + std::to_string(slot_bytes) +
-                                    " bytes for each of the device's streams, of which there is at least one, and be "
-                                    "less than the host limit of " +
-                                    std::to_string(host_limit_bytes)});
+  if (auto room = check_staging(lane_options_of(options), host_limit_bytes); !room)
+    return unexpected(room.error());
   const auto memory = options.target->memory();
   if (!memory)
     return unexpected(memory.error());
@@ -98,7 +96,6 @@ struct runtime::parts {
   caf::actor copier;               // null without a device
   bool stopped = false;
 
-  void spawn_for_device();
   void spawn_monitor();
   void spawn_all(std::unique_ptr<read_engine> engine, std::shared_ptr<completion_callback> on_complete);
   template <class Answer, class Message>
@@ -132,15 +129,6 @@ expected<void> as_result(const expected<cache_answer>& answer) {
 
 }  // namespace
 
-void runtime::parts::spawn_for_device() {
-  for (size_t i = 0; i < options.streams; ++i)
-    lanes.push_back({spawn_stream_stager(system, options.target, pool, arbiter,
-                                         {.slot_bytes = arena_pool::rounded(options.holder.chunk_bytes),
-                                          .staging_limit_bytes = options.staging_bytes / options.streams}),
-                     spawn_gpu_uploader(system, options.target, {.scratch_bytes = options.holder.chunk_bytes})});
-  copier = spawn_host_copier(system, true);
-}
-
 /// The engine was made before its reader exists, so its completions go where `on_complete` will point.
 void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_ptr<completion_callback> on_complete) {
   engine_name = engine->name();
@@ -155,8 +143,10 @@ void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_
   });
   const auto pin_limit_bytes = std::min(options.pin_budget_bytes.value_or(host_limit_bytes / 2), host_limit_bytes);
   arbiter = spawn_pin_arbiter(system, {.host_limit_bytes = host_limit_bytes, .pin_limit_bytes = pin_limit_bytes});
-  if (options.target)
-    spawn_for_device();
+  if (options.target) {
+    lanes = spawn_device_lanes(system, options.target, pool, arbiter, lane_options_of(options));
+    copier = spawn_host_copier(system, true);
+  }
   options.holder.memory_timeout = options.memory_timeout;
   const holder_services services{.reader = reader,
                                  .arbiter = arbiter,

@@ -8,10 +8,9 @@
 #include <caf/send.hpp>
 
 #include "actors/cache_registry.hpp"
+#include "actors/device_lanes.hpp"
 #include "actors/disk_reader.hpp"
-#include "actors/gpu_uploader.hpp"
 #include "actors/pin_arbiter.hpp"
-#include "actors/stream_stager.hpp"
 #include "actors/traced_actor.hpp"
 #include "gpu/host_link.hpp"
 #include "messages/host_copy.hpp"
@@ -32,13 +31,10 @@ holder_options options_of_holders() {
   return options;
 }
 
-expected<void> check_staging(const simulated_machine& machine, uint64_t slot_bytes) {
-  if (machine.staging_bytes / machine.streams >= slot_bytes && machine.staging_bytes < machine.host_limit_bytes)
-    return {};
-  return unexpected(error{.code = errc::bad_argument,
-                          .what = "staging memory must have room for a slot of " + std::to_string(slot_bytes) +
-                                  " bytes for each of the device's streams, and be less than the host limit of " +
-                                  std::to_string(machine.host_limit_bytes)});
+device_lane_options lane_options_of(const simulated_machine& machine) {
+  return {.streams = machine.streams,
+          .staging_bytes = machine.staging_bytes,
+          .chunk_bytes = options_of_holders().chunk_bytes};
 }
 
 struct copier_state {
@@ -52,17 +48,6 @@ caf::behavior copier_behavior(traced_actor<copier_state>* self, const std::share
     self->delayed_send(caf::actor_cast<caf::actor>(self->current_sender()),
                        memory->take(now, order.length_bytes).end - now, bytes_copied{order.index});
   }};
-}
-
-void spawn_for_device(caf::actor_system& system, const simulated_machine& machine, uint64_t slot_bytes,
-                      const std::shared_ptr<device>& target, simulated_actors& made) {
-  for (size_t i = 0; i < machine.streams; ++i)
-    made.lanes.push_back({spawn_stream_stager(system, target, made.staging_pool, made.arbiter,
-                                              {.slot_bytes = slot_bytes,
-                                               .staging_limit_bytes = machine.staging_bytes / machine.streams}),
-                          spawn_gpu_uploader(system, target, {.scratch_bytes = options_of_holders().chunk_bytes})});
-  made.copier =
-      system.spawn(copier_behavior, std::make_shared<host_link>(machine.copy_bytes_per_s, std::chrono::nanoseconds{0}));
 }
 
 }  // namespace
@@ -82,8 +67,8 @@ expected<simulated_actors> spawn_simulated_actors(caf::actor_system& system, con
                                                   std::function<void(const load_progress&)> on_progress) {
   auto holding = options_of_holders();
   holding.memory_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(machine.memory_wait);
-  const auto slot_bytes = arena_pool::rounded(holding.chunk_bytes);
-  if (auto room = target ? check_staging(machine, slot_bytes) : expected<void>{}; !room)
+  const auto lanes = lane_options_of(machine);
+  if (auto room = target ? check_staging(lanes, machine.host_limit_bytes) : expected<void>{}; !room)
     return unexpected(room.error());
   simulated_actors made;
   made.pool = arena_pool::make(machine.host_limit_bytes, 0);
@@ -96,8 +81,11 @@ expected<simulated_actors> spawn_simulated_actors(caf::actor_system& system, con
   made.arbiter =
       spawn_pin_arbiter(system, {.host_limit_bytes = machine.host_limit_bytes,
                                  .pin_limit_bytes = std::min(machine.pin_budget_bytes, machine.host_limit_bytes)});
-  if (target)
-    spawn_for_device(system, machine, slot_bytes, target, made);
+  if (target) {
+    made.lanes = spawn_device_lanes(system, target, made.staging_pool, made.arbiter, lanes);
+    made.copier = system.spawn(copier_behavior,
+                               std::make_shared<host_link>(machine.copy_bytes_per_s, std::chrono::nanoseconds{0}));
+  }
   const auto scratch_bytes = std::min(machine.device_capacity_bytes, machine.streams * holding.chunk_bytes);
   made.registry = spawn_cache_registry(system,
                                        {.limits = {.host_limit_bytes = machine.host_limit_bytes,

@@ -27,12 +27,11 @@
 #include <caf/send.hpp>
 
 #include "actors/cache_registry.hpp"
+#include "actors/device_lanes.hpp"
 #include "actors/disk_reader.hpp"
-#include "actors/gpu_uploader.hpp"
 #include "actors/host_copier.hpp"
 #include "actors/pin_arbiter.hpp"
 #include "actors/preloader.hpp"
-#include "actors/stream_stager.hpp"
 #include "io/arena.hpp"
 #include "messages/cache.hpp"
 #include "messages/pin.hpp"
@@ -254,10 +253,8 @@ private:
   size_t running_actors_now() { return system.registry().running(); }
 
   void spawn_for_device(const world_options& options) {
-    lanes.push_back({spawn_stream_stager(system, device, pool, arbiter,
-                                         {.slot_bytes = arena_pool::rounded(options.holder.chunk_bytes),
-                                          .staging_limit_bytes = options.staging_bytes}),
-                     spawn_gpu_uploader(system, device, {.scratch_bytes = options.holder.chunk_bytes})});
+    lanes = spawn_device_lanes(system, device, pool, arbiter,
+                               {.staging_bytes = options.staging_bytes, .chunk_bytes = options.holder.chunk_bytes});
     copier = spawn_host_copier(system, false);
   }
   bool step_device(size_t index) {

@@ -1,6 +1,5 @@
 // Loads to a device with real threads, real files and the host device: the right bytes, the limits, and every failure.
 #include <atomic>
-#include <thread>
 
 #include "tests/actors/device_loads.hpp"
 
@@ -68,24 +67,7 @@ TEST_F(device_loads, without_a_device_are_refused) {
 }
 
 TEST_F(device_loads, can_be_cancelled_at_any_time_and_leave_nothing) {
-  for (int round = 0; round < 20; ++round) {
-    const auto target = std::make_shared<host_device>(host_device_options{.check_sources = true});
-    const auto wanted = request("m", 12 * mebibyte, 5);
-    auto loader = started(with(target));
-    std::thread canceller{[&] { loader->cancel_all(); }};
-    {
-      const auto answer = loader->load(wanted);
-      canceller.join();
-      if (answer)
-        expect_right_bytes(*answer);
-      else
-        EXPECT_EQ(answer.error().code, errc::stopped);
-    }
-    EXPECT_TRUE(loader->stop().has_value());
-    loader.reset();
-    EXPECT_EQ(target->counts().registered.now, 0U);
-    EXPECT_EQ(target->counts().changed_sources, 0U);
-  }
+  expect_nothing_left_by_cancelling(with, [this] { return request("m", 12 * mebibyte, 5); });
 }
 
 /// Fails one call of the device at every point of a load: an answer comes, and nothing is left behind.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -60,6 +61,31 @@ protected:
       ASSERT_TRUE(bytes.has_value()) << to_text(bytes.error());
       at -= bytes->size();
       EXPECT_TRUE(std::equal(bytes->begin(), bytes->end(), content.begin() + static_cast<std::ptrdiff_t>(at)));
+    }
+  }
+
+  /// Loads, again and again, while another thread cancels everything.
+  template <class Request>
+  void expect_nothing_left_by_cancelling(runtime_options (*options_for)(std::shared_ptr<device>),
+                                         const Request& make_request) {
+    for (int round = 0; round < 20; ++round) {
+      const auto target = std::make_shared<host_device>(host_device_options{.check_sources = true});
+      const get_model wanted = make_request();
+      auto loader = started(options_for(target));
+      std::thread canceller{[&] { loader->cancel_all(); }};
+      {
+        const auto answer = loader->load(wanted);
+        canceller.join();
+        if (answer)
+          expect_right_bytes(*answer);
+        else
+          EXPECT_EQ(answer.error().code, errc::stopped);
+      }
+      EXPECT_TRUE(loader->stop().has_value());
+      loader.reset();
+      EXPECT_EQ(target->counts().registered.now, 0U);
+      EXPECT_EQ(target->counts().allocated.now, 0U);
+      EXPECT_EQ(target->counts().changed_sources, 0U);
     }
   }
 

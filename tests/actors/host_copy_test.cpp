@@ -1,6 +1,4 @@
 // Loads to the device by way of a host copy: where the bytes come from, what is page-locked, and what gives way.
-#include <thread>
-
 #include "tests/actors/device_loads.hpp"
 
 namespace longshore {
@@ -126,25 +124,7 @@ TEST_F(host_copies, of_an_owned_model_are_the_model_itself) {
 }
 
 TEST_F(host_copies, survive_cancelling_at_any_time) {
-  for (int round = 0; round < 20; ++round) {
-    const auto target = std::make_shared<host_device>(host_device_options{.check_sources = true});
-    const auto wanted = request_with_copy("m", model_bytes, 10);
-    auto loader = started(with_segments(target));
-    std::thread canceller{[&] { loader->cancel_all(); }};
-    {
-      const auto answer = loader->load(wanted);
-      canceller.join();
-      if (answer)
-        expect_right_bytes(*answer);
-      else
-        EXPECT_EQ(answer.error().code, errc::stopped);
-    }
-    EXPECT_TRUE(loader->stop().has_value());
-    loader.reset();
-    EXPECT_EQ(target->counts().registered.now, 0U);
-    EXPECT_EQ(target->counts().allocated.now, 0U);
-    EXPECT_EQ(target->counts().changed_sources, 0U);
-  }
+  expect_nothing_left_by_cancelling(with_segments, [this] { return request_with_copy("m", model_bytes, 10); });
 }
 
 TEST_F(host_copies, pin_a_model_that_shall_be_pinned) {
