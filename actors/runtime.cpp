@@ -127,6 +127,16 @@ expected<void> as_result(const expected<cache_answer>& answer) {
   return {};
 }
 
+/// Of an answer whose reason says whether anything went wrong.
+template <class Answer>
+expected<void> reason_as_result(const expected<Answer>& answer) {
+  if (!answer)
+    return unexpected(answer.error());
+  if (answer->reason.code != errc{})
+    return unexpected(answer->reason);
+  return {};
+}
+
 }  // namespace
 
 /// The engine was made before its reader exists, so its completions go where `on_complete` will point.
@@ -192,26 +202,20 @@ expected<std::unique_ptr<runtime>> runtime::start(runtime_options options) {
   const auto device_bytes = usable_device_bytes(options, *limit);
   if (!device_bytes)
     return tl::unexpected(device_bytes.error());
-  auto& rings = tracer_rings::process();
-  std::shared_ptr<perfetto_writer> writer;
-  if (!options.trace_path.empty()) {
-    auto opened = perfetto_writer::open(options.trace_path, rings.names());
-    if (!opened)
-      return tl::unexpected(opened.error());
-    writer = std::make_shared<perfetto_writer>(std::move(*opened));
-    rings.enable();
-  }
   auto p = std::make_unique<parts>();
   p->options = std::move(options);
   p->host_limit_bytes = *limit;
   p->pool = arena_pool::make(*limit, std::min(p->options.warm_bytes, *limit));
   p->device_limit_bytes = *device_bytes;
-  if (writer)
-    p->tracer = spawn_tracer(p->system, std::move(writer));
+  p->tracer = spawn_tracer(p->system);
   p->spawn_all(std::move(*engine), std::move(on_complete));
   if (p->options.pressure_interval.count() > 0)
     p->spawn_monitor();
-  return std::unique_ptr<runtime>(new runtime(std::move(p)));
+  const auto trace_path = p->options.trace_path;
+  std::unique_ptr<runtime> started(new runtime(std::move(p)));
+  if (auto traces = trace_path.empty() ? expected<void>{} : started->begin_trace(trace_path); !traces)
+    return unexpected(traces.error());
+  return started;
 }
 
 runtime::runtime(std::unique_ptr<parts> p) : parts_(std::move(p)) {}
@@ -226,6 +230,16 @@ expected<model_answer> runtime::load(const get_model& request) {
   if (answer && !answer->lease)
     return unexpected(answer->reason);
   return answer;
+}
+
+load_handle runtime::begin(const get_model& request, load_callback on_answer) {
+  return load_handle{caf::actor_cast<caf::weak_actor_ptr>(
+      spawn_load_client(parts_->system, parts_->registry, request, std::move(on_answer)))};
+}
+
+void load_handle::cancel() const {
+  if (const auto alive = caf::actor_cast<caf::actor>(client_))
+    caf::anon_send(alive, cancel_request{});
 }
 
 expected<std::vector<preload_outcome>> runtime::preload(std::vector<preload_item> items) {
@@ -258,13 +272,8 @@ expected<void> runtime::stop() {
   auto& p = *parts_;
   p.stopped = true;
   auto result = as_result(p.ask<cache_answer>(p.registry, p.options.stop_timeout, stop_models{}));
-  if (p.tracer) {
-    auto finished = p.ask<trace_finished>(p.tracer, p.options.stop_timeout, finish_trace{});
-    if (result && !finished)
-      result = unexpected(finished.error());
-    else if (result && finished->reason.code != errc{})
-      result = unexpected(finished->reason);
-  }
+  if (auto traced = finish_trace(); result)
+    result = std::move(traced);
   std::vector<caf::actor> all{p.preloader, p.registry, p.reader};
   for (const auto& lane : p.lanes)
     all.insert(all.end(), {lane.stager, lane.uploader});
@@ -273,6 +282,19 @@ expected<void> runtime::stop() {
     if (actor)
       caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
   return result;
+}
+
+expected<void> runtime::begin_trace(const std::string& path) {
+  auto opened = perfetto_writer::open(path, tracer_rings::process().names());
+  if (!opened)
+    return unexpected(opened.error());
+  const longshore::begin_trace order{std::make_shared<perfetto_writer>(std::move(*opened))};
+  return reason_as_result(parts_->ask<trace_begun>(parts_->tracer, quick_timeout, order));
+}
+
+expected<void> runtime::finish_trace() {
+  return reason_as_result(
+      parts_->ask<trace_finished>(parts_->tracer, parts_->options.stop_timeout, longshore::finish_trace{}));
 }
 
 expected<staging_status> runtime::staging() {

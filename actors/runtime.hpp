@@ -11,8 +11,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include <caf/actor_control_block.hpp>
+
+#include "actors/load_client.hpp"
 #include "actors/model_holder.hpp"
 #include "cache/error.hpp"
 #include "cache/pressure_rule.hpp"
@@ -47,6 +51,20 @@ struct runtime_options {
   std::function<void(const load_progress&)> on_progress{};  ///< called on an actor's thread; must not block
 };
 
+/// A load that goes on by itself. Any thread; dropping it changes nothing.
+class load_handle {
+public:
+  load_handle() = default;
+  explicit load_handle(caf::weak_actor_ptr client) : client_(std::move(client)) {}
+
+  /// The load's callback is called with `cancelled`, unless it was answered before; and what nobody else waits for is
+  /// not read any further.
+  void cancel() const;
+
+private:
+  caf::weak_actor_ptr client_;
+};
+
 class runtime {
 public:
   static expected<std::unique_ptr<runtime>> start(runtime_options options = {});
@@ -57,6 +75,10 @@ public:
 
   /// A lease on the model, loaded if need be. `not_found`, `wrong_kind`, `out_of_budget`, `changed_on_disk`, ...
   expected<model_answer> load(const get_model& request);
+
+  /// The same without waiting. `on_answer` is called once, with the lease or the reason, on an actor's thread: it must
+  /// not block. `cancelled` after the handle's `cancel`.
+  load_handle begin(const get_model& request, load_callback on_answer);
 
   /// One outcome an item, in order.
   expected<std::vector<preload_outcome>> preload(std::vector<preload_item> items);
@@ -72,6 +94,11 @@ public:
   /// No new work, nothing in flight, everything unleased freed, the trace on disk. Fails when a deadline passed or the
   /// trace could not be written.
   expected<void> stop();
+
+  /// Writes what happens from now on into this file, for Perfetto, until `finish_trace` or the end. One at a time.
+  expected<void> begin_trace(const std::string& path);
+  /// The file is complete, or what went wrong with it. Nothing to do when there is no trace.
+  expected<void> finish_trace();
 
   /// What staging for the device takes and took; nothing but zeros without a device.
   expected<staging_status> staging();

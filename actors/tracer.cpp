@@ -1,5 +1,7 @@
 #include "actors/tracer.hpp"
 
+#include <utility>
+
 #include <caf/actor_system.hpp>
 
 #include "actors/traced_actor.hpp"
@@ -14,6 +16,7 @@ struct tracer_state {
   std::shared_ptr<perfetto_writer> writer;
   error reason;
   uint64_t dropped_before = 0;
+  bool ticks = false;  // a drain_rings is on its way
 };
 
 /// The one actor that is not traced: it would trace itself for ever.
@@ -29,12 +32,25 @@ void drain(tracer_actor* self) {
     state.reason = written.error();
 }
 
+trace_begun begin(tracer_actor* self, std::shared_ptr<perfetto_writer> writer, const tracer_options& options) {
+  auto& state = self->state;
+  if (state.writer)
+    return {{.code = errc::bad_argument, .what = "a trace is being written already"}};
+  state.writer = std::move(writer);
+  state.reason = {};
+  state.dropped_before = tracer_rings::process().dropped();
+  tracer_rings::process().enable();
+  if (!std::exchange(state.ticks, true))
+    self->delayed_send(self, options.interval, drain_rings{});
+  return {};
+}
+
 trace_finished finish(tracer_actor* self) {
   auto& state = self->state;
+  if (!state.writer)
+    return {};
   tracer_rings::process().disable();
   drain(self);
-  if (!state.writer)
-    return {state.reason};
   if (const auto lost = tracer_rings::process().dropped() - state.dropped_before; lost > 0)
     state.writer->note_dropped(lost, trace_now_ns());
   if (auto finished = state.writer->finish(); !finished && state.reason.code == errc{})
@@ -43,14 +59,13 @@ trace_finished finish(tracer_actor* self) {
   return {state.reason};
 }
 
-caf::behavior tracer_behavior(tracer_actor* self, std::shared_ptr<perfetto_writer> writer, tracer_options options) {
-  self->state.writer = std::move(writer);
-  self->state.dropped_before = tracer_rings::process().dropped();
-  self->delayed_send(self, options.interval, drain_rings{});
+caf::behavior tracer_behavior(tracer_actor* self, tracer_options options) {
   return {
+      [=](const begin_trace& order) { return begin(self, order.writer, options); },
       [=](drain_rings) {
         drain(self);
-        if (self->state.writer)
+        self->state.ticks = self->state.writer != nullptr;
+        if (self->state.ticks)
           self->delayed_send(self, options.interval, drain_rings{});
       },
       [=](finish_trace) { return finish(self); },
@@ -59,8 +74,8 @@ caf::behavior tracer_behavior(tracer_actor* self, std::shared_ptr<perfetto_write
 
 }  // namespace
 
-caf::actor spawn_tracer(caf::actor_system& system, std::shared_ptr<perfetto_writer> writer, tracer_options options) {
-  return system.spawn(tracer_behavior, std::move(writer), options);
+caf::actor spawn_tracer(caf::actor_system& system, tracer_options options) {
+  return system.spawn(tracer_behavior, options);
 }
 
 }  // namespace longshore

@@ -11,9 +11,10 @@ enum class cache_mode : uint8_t {
   automatic,       ///< use what is there if it comes from the same files, else load
   override_cache,  ///< always read anew
   read_only,       ///< use what is there or on its way, never start a load
+  unshared,        ///< read for this request alone: nobody else gets its memory, and no key leads to it
 };
 
-/// "auto", "override" or "read_only".
+/// "auto", "override", "read_only" or "unshared".
 std::string_view name(cache_mode mode);
 
 /// The mode of that name; nothing when there is none.

@@ -38,7 +38,7 @@ std::optional<error> registry::objection(const get_request& request) const {
     return error{errc::bad_argument, "a request to the cache needs a key"};
   if (request.mode != cache_mode::read_only && request.files.empty())
     return error{errc::bad_argument, "a request that may load '" + request.key + "' needs at least one file"};
-  if (request.mode == cache_mode::override_cache)
+  if (request.mode == cache_mode::override_cache || request.mode == cache_mode::unshared)
     return std::nullopt;
   if (auto kind = kind_of(request.key); kind && *kind != request.kind)
     return error{errc::wrong_kind, "'" + request.key + "' is a " + std::string(name(*kind)) + ", not a " +
@@ -55,7 +55,8 @@ std::optional<error> registry::no_room_to_wait() const {
 std::optional<model_kind> registry::kind_of(const std::string& key) const {
   if (auto found = entries_.find(key); found != entries_.end())
     return found->second.kind;
-  auto newest = std::find_if(loads_.rbegin(), loads_.rend(), [&](const auto& l) { return l.second.key == key; });
+  auto newest = std::find_if(loads_.rbegin(), loads_.rend(),
+                             [&](const auto& l) { return l.second.key == key && !l.second.unshared; });
   return newest == loads_.rend() ? std::nullopt : std::optional(newest->second.kind);
 }
 
@@ -67,7 +68,7 @@ bool registry::same_files(const std::vector<file_id>& files, const get_request& 
 
 bool registry::is_hit(const get_request& request) const {
   auto found = entries_.find(request.key);
-  if (found == entries_.end() || request.mode == cache_mode::override_cache)
+  if (found == entries_.end() || request.mode == cache_mode::override_cache || request.mode == cache_mode::unshared)
     return false;
   const auto& there = found->second;
   return request.mode == cache_mode::read_only ||
@@ -75,10 +76,10 @@ bool registry::is_hit(const get_request& request) const {
 }
 
 std::optional<registry::load_id> registry::joinable_load(const get_request& request) const {
-  if (request.mode == cache_mode::override_cache)
+  if (request.mode == cache_mode::override_cache || request.mode == cache_mode::unshared)
     return std::nullopt;
   const auto fits = [&](const pending_load& load) {
-    if (load.key != request.key || load.kind != request.kind)
+    if (load.key != request.key || load.kind != request.kind || load.unshared)
       return false;
     return request.mode == cache_mode::read_only ||
            (load.layout_tag == request.layout_tag && same_files(load.files, request));
@@ -119,6 +120,7 @@ void registry::begin_load(const get_request& request, actions& out) {
   const auto id = next_load_++;
   const auto first_new = next_file_;
   pending_load load{request.key, request.kind, {}, request.layout_tag, {{request.ticket, request.keep}}};
+  load.unshared = request.mode == cache_mode::unshared;
   for (const auto& source : request.files) {
     load.files.push_back(pick_file(source, request, first_new, out));
     files_.at(load.files.back()).loads.insert(id);
@@ -133,18 +135,26 @@ void registry::begin_load(const get_request& request, actions& out) {
     hurry(begun.files, out);
 }
 
-/// The newest holder of this source, or a new one. An override shares only with itself: files from `first_new` on.
-file_id registry::pick_file(const file_source& source, const get_request& request, file_id first_new, actions& out) {
-  const auto oldest_allowed = request.mode == cache_mode::override_cache ? first_new : 0;
+file_id registry::usable_file(const file_source& source, file_id oldest_allowed) const {
   for (auto hold : {source.hold, hold_mode::pinned, hold_mode::owned, hold_mode::mapped}) {
     const auto held = usable_.find({.path = {}, .identity = source.identity, .hold = hold, .cast_to = source.cast_to});
     if (held != usable_.end() && source.is_satisfied_by(held->first) && *held->second.rbegin() >= oldest_allowed)
       return *held->second.rbegin();
   }
+  return 0;
+}
+
+/// The newest holder of this source, or a new one. An override shares only with itself: files from `first_new` on.
+file_id registry::pick_file(const file_source& source, const get_request& request, file_id first_new, actions& out) {
+  const bool unshared = request.mode == cache_mode::unshared;
+  const auto oldest_allowed = request.mode == cache_mode::override_cache ? first_new : 0;
+  if (const auto shared = unshared ? file_id{0} : usable_file(source, oldest_allowed); shared != 0)
+    return shared;
   const auto copy =
       tier_of(source.hold) == tier::device ? host_copy_for(source, request, oldest_allowed, out) : file_id{0};
   const auto file = next_file_++;
-  usable_[source].insert(file);
+  if (!unshared)
+    usable_[source].insert(file);
   files_.emplace(file, held_file{.source = source, .urgent = request.urgent, .host_copy = copy});
   if (copy != 0)
     files_.at(copy).feeding.insert(file);
@@ -173,7 +183,8 @@ error registry::not_found(const std::string& key) const {
   for (const auto& [present, unused] : entries_)
     known.insert(present);
   for (const auto& [id, load] : loads_)
-    known.insert(load.key);
+    if (!load.unshared)
+      known.insert(load.key);
   std::string text = "nothing is cached under '" + key + "'";
   const char* before = "; the nearest keys: '";
   for (const auto& near : nearest(key, std::vector<std::string>(known.begin(), known.end()))) {

@@ -45,7 +45,8 @@ public:
 
   /// Asks for a model. Automatic: an entry made of these files is a hit, a load in the making of them is joined, and
   /// anything else is loaded; until it is there the key keeps what it had. Override: always new files, and the kind may
-  /// change. Read-only: whatever the key stands for or is about to, and never a load.
+  /// change. Read-only: whatever the key stands for or is about to, and never a load. Unshared: always new files, which
+  /// stay as long as the lease and under no key; the key is what errors call them.
   actions get(const get_request& request);
 
   /// The ticket's user no longer waits: it is answered `cancelled`, and a load that nobody else waits for is cancelled.
@@ -139,6 +140,7 @@ private:
     std::vector<file_id> files;
     std::string layout_tag;
     std::vector<waiter> waiters;
+    bool unshared = false;
   };
 
   struct lease {
@@ -157,6 +159,7 @@ private:
   void hit(const get_request& request, actions& out);
   void join(load_id id, const get_request& request, actions& out);
   void begin_load(const get_request& request, actions& out);
+  file_id usable_file(const file_source& source, file_id oldest_allowed) const;
   file_id pick_file(const file_source& source, const get_request& request, file_id first_new, actions& out);
   void hurry(const std::vector<file_id>& files, actions& out);
   void hurry(file_id id, actions& out);

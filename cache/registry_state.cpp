@@ -130,6 +130,11 @@ registry::pending_load registry::take_load(load_id id) {
 /// generation that these tickets get is nobody's, so that they can see that the key stands for something else.
 void registry::finish_load(load_id id, bool was_hit, actions& out) {
   const auto load = take_load(id);
+  if (load.unshared) {
+    for (const auto& w : load.waiters)
+      complete_ticket(w.ticket, was_hit, load.key, load.kind, generations_.fresh(), load.files, out);
+    return;
+  }
   auto found = entries_.find(load.key);
   const bool is_newest = found == entries_.end() || found->second.made_by < id;
   const auto generation = is_newest ? put_entry(id, load, out) : generations_.fresh();

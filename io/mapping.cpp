@@ -11,7 +11,8 @@ expected<mapping> mapping::of(const model_file& file) {
   mapping result;
   if (file.size_bytes() == 0)
     return result;
-  auto* data = ::mmap(nullptr, file.size_bytes(), PROT_READ, MAP_PRIVATE, file.fd(), 0);
+  // Pages that are written to are seldom many: not reserved, or a system that reserves strictly would refuse the rest.
+  auto* data = ::mmap(nullptr, file.size_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.fd(), 0);
   if (data == MAP_FAILED)
     return unexpected(
         error{.code = errc::io_failed, .what = "cannot map the file", .path = file.path(), .os_error = errno});

@@ -1,5 +1,6 @@
 #pragma once
-/// A private, read-only mapping of a whole file: the page cache itself as a model's memory, no copy.
+/// A private mapping of a whole file: the page cache itself as a model's memory, no copy. Copy on write: a page that is
+/// written to becomes this mapping's own memory, and the file never changes.
 ///
 /// Owns the mapping, move-only. The kernel may drop its pages, and reads them again when they are used. What others
 /// write to the file shows through, and a file that is cut short makes a use of what is gone raise SIGBUS: whoever

@@ -34,6 +34,9 @@ struct model_answer {
   error reason{};
 };
 
+/// To whoever asks for a model on another's behalf: the other wants it no longer.
+struct cancel_request {};
+
 /// A lease to the registry as it ends.
 struct return_lease {
   lease_id lease = 0;
@@ -83,6 +86,7 @@ struct memory_deadline {
 
 LONGSHORE_LOCAL_MESSAGE(get_model)
 LONGSHORE_LOCAL_MESSAGE(model_answer)
+LONGSHORE_LOCAL_MESSAGE(cancel_request)
 LONGSHORE_LOCAL_MESSAGE(return_lease)
 LONGSHORE_LOCAL_MESSAGE(remove_model)
 LONGSHORE_LOCAL_MESSAGE(clear_models)

@@ -6,8 +6,8 @@
 /// but work that uses them may still be queued when the last tensor goes. On a device that torch computes on, the lease
 /// therefore ends only when the caller's stream has done what was queued in it by then; a thread of torch's pool waits
 /// for that, and nobody else.
-/// The tensors are for reading, `clone()` one to write: all leases of a model share its bytes, and those of a mapped
-/// file are read-only pages, where a write raises SIGSEGV.
+/// The tensors are for reading, `clone()` one to write: all leases of a model share its bytes, so that all would see it.
+/// A file never changes by it. Whoever wants to write loads with `cache_mode::unshared`.
 /// One kind is copied after all, to memory of torch's own that counts under no limit: what lies in host memory at no
 /// multiple of its element's size. The format allows that, torch does not.
 /// Needs none of torch's headers; include <ATen/ATen.h> or <torch/torch.h> to use what comes.

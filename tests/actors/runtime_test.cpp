@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <future>
 #include <set>
 #include <thread>
 
@@ -170,6 +171,39 @@ TEST_P(real_runtime, writes_a_trace_whose_reads_add_up_to_the_file) {
       if (event.type == perfetto::event_type::slice_begin && event.numbers.contains("bytes"))
         read_bytes += event.numbers.at("bytes");
   EXPECT_EQ(read_bytes, fs::file_size(files.path("m")));
+}
+
+TEST_P(real_runtime, writes_one_trace_after_the_other_while_it_runs) {
+  auto loader = started(options());
+  for (const auto* name : {"first", "second"}) {
+    ASSERT_TRUE(loader->begin_trace(files.path(name)).has_value());
+    EXPECT_EQ(loader->begin_trace(files.path("other")).error().code, errc::bad_argument);
+    EXPECT_TRUE(loader->load(request(name + std::string{" model"}, mebibyte, 3)).has_value());
+    EXPECT_TRUE(loader->finish_trace().has_value());
+    std::ifstream in{files.path(name), std::ios::binary};
+    const perfetto::decoded_trace trace{std::string{std::istreambuf_iterator<char>(in), {}}};
+    EXPECT_EQ(trace.named("file_opened").size(), 1U) << "of the one load in its time";
+  }
+  EXPECT_TRUE(loader->finish_trace().has_value()) << "there is none";
+  EXPECT_EQ(loader->begin_trace("/no/such/folder/trace").error().code, errc::io_failed);
+}
+
+TEST_P(real_runtime, begins_many_loads_without_waiting) {
+  auto loader = started(options());
+  const auto wanted = request("m", 9 * mebibyte, 3);
+  std::promise<void> all;
+  std::atomic<int> right{0}, answered{0};
+  std::vector<load_handle> handles;
+  for (int i = 0; i < 100; ++i)
+    handles.push_back(loader->begin(wanted, [&](const expected<model_answer>& answer) {
+      right += answer && files.holds_right_bytes(*answer) ? 1 : 0;
+      if (++answered == 100)
+        all.set_value();
+    }));
+  EXPECT_EQ(all.get_future().wait_for(std::chrono::seconds{60}), std::future_status::ready);
+  EXPECT_EQ(right, 100);
+  handles.front().cancel();  // of what is over: nothing
+  EXPECT_EQ(loader->list()->entries.size(), 1U);
 }
 
 TEST(runtime_hits, from_many_threads_all_hold_the_same_bytes) {

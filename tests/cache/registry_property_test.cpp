@@ -21,8 +21,10 @@ get_request any_request() {
   get_request request;
   request.key = std::string(1, from_range('a', 'e'));
   request.kind = *rc::gen::weightedElement<model_kind>({{9, model_kind::ckpt}, {1, model_kind::vae}});
-  request.mode = *rc::gen::weightedElement<cache_mode>(
-      {{6, cache_mode::automatic}, {2, cache_mode::override_cache}, {2, cache_mode::read_only}});
+  request.mode = *rc::gen::weightedElement<cache_mode>({{6, cache_mode::automatic},
+                                                        {2, cache_mode::override_cache},
+                                                        {2, cache_mode::read_only},
+                                                        {2, cache_mode::unshared}});
   const auto files = from_range(1, 4);
   for (int i = 0; i < files; ++i) {
     const auto inode = from_range<uint64_t>(1, 6);

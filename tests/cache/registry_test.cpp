@@ -112,6 +112,25 @@ TEST_F(registry_rules, override_may_change_the_kind) {
   EXPECT_EQ(cache.list().at(0).kind, model_kind::vae);
 }
 
+TEST_F(registry_rules, what_is_unshared_is_nobody_elses_and_under_no_key) {
+  const auto shared = load("a", 1, 10);
+  auto mine = request("a", {source(1)}, cache_mode::unshared);
+  mine.kind = model_kind::vae;
+  const auto file = start(mine);
+  EXPECT_THAT(files_of<start_load>(cache.get(request("b", {source(1)}))), IsEmpty()) << "b shares with a";
+  const auto given = pick<complete>(bring_in(file, 10)).at(0);
+  EXPECT_FALSE(given.hit);
+  EXPECT_EQ(pick<complete>(cache.get(request("a", {source(1)}))).at(0).files, shared.files);
+  EXPECT_EQ(cache.generation("a"), shared.generation);
+  EXPECT_EQ(files_of<drop_file>(cache.lease_returned(given.lease)), std::vector{file});
+}
+
+TEST_F(registry_rules, an_unshared_load_in_the_making_is_joined_by_none) {
+  const auto first = start(request("a", {source(1)}, cache_mode::unshared));
+  EXPECT_NE(start(request("a", {source(1)}, cache_mode::unshared)), first);
+  EXPECT_NE(start(request("a", {source(1)})), first);
+}
+
 TEST_F(registry_rules, of_several_loads_of_a_key_the_newest_started_is_what_stays) {
   auto older = start(request("a", {source(1)}));
   auto newer = start(request("a", {source(2)}));

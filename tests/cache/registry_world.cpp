@@ -13,9 +13,9 @@ void registry_world::get(get_request request) {
   const auto there = before_.find(request.key);
   const bool must_hit = !stopped_ && request.mode == cache_mode::read_only && there != before_.end() &&
                         there->second.kind == request.kind;
-  overriding_ = request.mode == cache_mode::override_cache;
+  mode_ = request.mode;
   carry_out(cache_.get(request));
-  overriding_ = false;
+  mode_ = cache_mode::automatic;
   RC_ASSERT((!must_hit || !open_tickets_.contains(request.ticket)));
   RC_ASSERT((request.mode != cache_mode::read_only || !open_tickets_.contains(request.ticket) ||
              cache_.pending_load_count() > 0u));
@@ -140,8 +140,10 @@ void registry_world::carry_out(const actions& all, eviction how, file_id broken)
 
 void registry_world::obey(const start_load& order) {
   for (const auto& [id, h] : holders_)
-    RC_ASSERT((overriding_ || h.state == phase::ending || !(h.source == order.source)));
-  RC_ASSERT(holders_.emplace(order.file, holder{.source = order.source}).second);
+    RC_ASSERT((mode_ == cache_mode::override_cache || mode_ == cache_mode::unshared || h.unshared ||
+               h.state == phase::ending || !(h.source == order.source)));
+  RC_ASSERT(
+      holders_.emplace(order.file, holder{.source = order.source, .unshared = mode_ == cache_mode::unshared}).second);
 }
 
 void registry_world::obey(const grant_bytes& order) {
@@ -191,8 +193,9 @@ void registry_world::obey(const drop_file& order) {
 void registry_world::obey(const complete& answer) {
   RC_ASSERT(open_tickets_.erase(answer.ticket) == 1u);
   for (auto file : answer.files) {
-    RC_ASSERT(holders_.at(file).state == phase::ready);
-    ++holders_.at(file).leases;
+    auto& h = holders_.at(file);
+    RC_ASSERT((h.state == phase::ready && (!h.unshared || h.leases == 0u)));
+    ++h.leases;
   }
   RC_ASSERT(leases_.emplace(answer.lease, answer.files).second);
 }
@@ -218,7 +221,7 @@ void registry_world::check_entries(eviction how, file_id broken) {
   std::map<std::string, entry_info> now;
   for (const auto& e : cache_.list()) {
     for (auto file : e.files)
-      RC_ASSERT(holders_.at(file).state == phase::ready);
+      RC_ASSERT((holders_.at(file).state == phase::ready && !holders_.at(file).unshared));
     now.emplace(e.key, e);
   }
   for (const auto& [key, old] : before_) {

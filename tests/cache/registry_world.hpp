@@ -27,6 +27,7 @@ public:
     uint64_t asked_bytes = 0;
     uint64_t real_bytes = 0;
     size_t leases = 0;
+    bool unshared = false;  // for one lease alone
   };
 
   /// What users and operators do.
@@ -74,7 +75,7 @@ private:
   std::set<ticket_id> open_tickets_;  // asked and not yet answered
   std::map<lease_id, std::vector<file_id>> leases_;
   ticket_id next_ticket_ = 1;
-  bool overriding_ = false;  // a second holder of one source is right
+  cache_mode mode_ = cache_mode::automatic;  // of the request that is being carried out
   bool stopped_ = false;
   std::map<std::string, entry_info> before_;  // the entries after the last step
   std::map<std::string, uint64_t> generations_before_;

@@ -37,6 +37,15 @@ TEST_F(mapping_of, shows_the_files_bytes_after_the_file_is_closed_and_gone) {
   EXPECT_TRUE(shows_content(mapped));
 }
 
+TEST_F(mapping_of, keeps_what_is_written_to_itself) {
+  const auto mapped = map();
+  const auto other = map();
+  mapped.data()[5000] ^= std::byte{0xff};
+  EXPECT_FALSE(shows_content(mapped));
+  EXPECT_TRUE(shows_content(other));
+  EXPECT_TRUE(shows_content(map())) << "the file has not changed";
+}
+
 TEST_F(mapping_of, moves_with_its_owner) {
   auto a = map();
   const auto* data = a.data();
