@@ -224,6 +224,12 @@ std::string default_key(const preload_entry& entry) {
   return key;
 }
 
+std::string wanted_type(const preload_entry& entry) {
+  if (entry.weight_dtype.starts_with("fp8_e4m3fn"))  // "_fast" is about how they are multiplied later
+    return "F8_E4M3";
+  return entry.weight_dtype == "fp8_e5m2" ? "F8_E5M2" : "";
+}
+
 bool same_source(const preload_entry& a, const preload_entry& b) {
   return a.kind == b.kind && a.files == b.files && a.type == b.type && a.device == b.device &&
          a.weight_dtype == b.weight_dtype;

@@ -36,6 +36,9 @@ struct preload_entry {
 /// models `name_dtype`. ComfyUI's caching nodes compute the same keys.
 std::string default_key(const preload_entry& entry);
 
+/// The type of the format that a weight_dtype stands for; empty for "default", which leaves weights as they are.
+std::string wanted_type(const preload_entry& entry);
+
 /// Whether two entries stand for the same bytes used in the same way.
 bool same_source(const preload_entry& a, const preload_entry& b);
 

@@ -1,11 +1,6 @@
 #include "app/cli/device_arguments.hpp"
 
-#include <charconv>
-#include <string_view>
-
-#include "gpu/cuda_device.hpp"
-#include "gpu/cuda_library.hpp"
-#include "gpu/host_device.hpp"
+#include "gpu/find_device.hpp"
 
 namespace longshore {
 namespace {
@@ -15,42 +10,15 @@ std::string fault_of_name(const std::string& text) {
   return known ? "" : "'" + text + "' is not none, host, cuda or cuda:N";
 }
 
-std::shared_ptr<device> host_device_of(const device_arguments& arguments) {
+host_device_options host_options_of(const device_arguments& arguments) {
   host_device_options options;
   options.capacity_bytes = arguments.capacity_bytes.value_or(uint64_t{8} << 30);
   options.ready_bytes = arguments.ready ? options.capacity_bytes : 0;
   options.link_bytes_per_s = static_cast<uint64_t>(arguments.link_gb_per_s.value_or(0) * 1e9);
-  return std::make_shared<host_device>(options);
-}
-
-expected<std::shared_ptr<device>> cuda_device_of(const device_arguments& arguments) {
-  if (arguments.capacity_bytes || arguments.link_gb_per_s)
-    return unexpected(error{.code = errc::bad_argument,
-                            .what = "--device-capacity and --link are for the host device: a GPU has its own"});
-  const auto table = load_cuda_table();
-  if (!table)
-    return unexpected(table.error());
-  auto made = make_cuda_device(**table, {.index = *cuda_index_of(arguments.name)});
-  if (!made)
-    return unexpected(std::move(made.error()));
-  return std::shared_ptr<device>(std::move(*made));
+  return options;
 }
 
 }  // namespace
-
-std::optional<int> cuda_index_of(const std::string& device_name) {
-  constexpr std::string_view prefix = "cuda:";
-  if (device_name == "cuda")
-    return 0;
-  if (!device_name.starts_with(prefix))
-    return std::nullopt;
-  unsigned short index = 0;
-  const auto* end = device_name.data() + device_name.size();
-  const auto read = std::from_chars(device_name.data() + prefix.size(), end, index);
-  if (read.ec != std::errc{} || read.ptr != end)
-    return std::nullopt;
-  return index;
-}
 
 void device_arguments::add_to(CLI::App& command) {
   command
@@ -77,14 +45,13 @@ void device_arguments::add_to(CLI::App& command) {
 expected<void> device_arguments::apply_to(runtime_options& options) const {
   if (!wanted())
     return {};
-  if (name == "host") {
-    options.target = host_device_of(*this);
-  } else {
-    auto made = cuda_device_of(*this);
-    if (!made)
-      return unexpected(std::move(made.error()));
-    options.target = std::move(*made);
-  }
+  if (name != "host" && (capacity_bytes || link_gb_per_s))
+    return unexpected(error{.code = errc::bad_argument,
+                            .what = "--device-capacity and --link are for the host device: a GPU has its own"});
+  auto made = find_device(name, host_options_of(*this));
+  if (!made)
+    return unexpected(std::move(made.error()));
+  options.target = std::move(*made);
   options.staging_bytes = staging_bytes;
   options.pin_budget_bytes = pin_budget_bytes;
   options.streams = streams;

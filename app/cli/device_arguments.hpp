@@ -33,7 +33,4 @@ struct device_arguments {
   expected<void> apply_to(runtime_options& options) const;
 };
 
-/// N of "cuda:N", 0 of "cuda"; nothing for any other word.
-std::optional<int> cuda_index_of(const std::string& device_name);
-
 }  // namespace longshore

@@ -89,13 +89,6 @@ bool is_for_device(const preload_config& config, const preload_entry& entry, con
   return config.auto_gpu_load && arguments.device.wanted() && entry.device != "cpu";
 }
 
-/// The type of the format that a weight_dtype stands for; empty for "default", which leaves weights as they are.
-std::string type_on_device(const preload_entry& entry) {
-  if (entry.weight_dtype.starts_with("fp8_e4m3fn"))  // "_fast" is about how they are multiplied later
-    return "F8_E4M3";
-  return entry.weight_dtype == "fp8_e5m2" ? "F8_E5M2" : "";
-}
-
 expected<model_source> find_entry(const preload_entry& entry, const std::vector<std::string>& roots,
                                   const source_options& how) {
   std::vector<std::string> paths;
@@ -160,7 +153,7 @@ expected<std::vector<preloaded_entry>> load_entries(const preload_config& config
     const bool for_device = is_for_device(config, entry, arguments);
     const source_options how{.hold = for_device ? hold_choice::device : arguments.runtime.hold,
                              .host_copy = for_device,
-                             .cast_to = for_device ? type_on_device(entry) : ""};
+                             .cast_to = for_device ? wanted_type(entry) : ""};
     all.push_back(entries.size());
     entries.push_back({.entry = entry, .for_device = for_device, .outcome = {}, .digest_ok = {}, .failure = {}});
     items.push_back(item_of(entry, arguments.models, how));

@@ -2,16 +2,25 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include "app/python/leased_file.hpp"
+#include "app/python/reports.hpp"
 #include "app/python/runtime_handle.hpp"
+#include "gpu/find_device.hpp"
+#include "io/model_folders.hpp"
 
 namespace nb = nanobind;
 
 namespace longshore::python {
 namespace {
+
+/// How often a wait looks for signals: well inside the 100 ms in which Ctrl-C shall end it.
+constexpr std::chrono::milliseconds look_up_interval{20};
 
 /// An error on its way to Python, where longshore/_errors.py makes the exception of it.
 struct failure {
@@ -46,100 +55,171 @@ Choice chosen(const char* what, const std::string& text, std::initializer_list<s
   throw failure{{.code = errc::bad_argument, .what = std::string{"there is no "} + what + " '" + text + "'"}};
 }
 
-/// One file of a leased model: its bytes as a buffer, which keeps the lease, and what lies where in them.
-class leased_file {
-public:
-  leased_file(shared_lease lease, size_t number, bool writable)
-      : lease_(std::move(lease)), file_(*lease_->model().files[number]), writable_(writable && !file_.is_mapped()) {
-    if (!file_.tensors().empty())  // they are contiguous, so the first begins where all begin
-      data_ = {file_.bytes_of(file_.tensors().front()).data(), file_.tensors().back().end_bytes};
-  }
-
-  const std::string& path() const { return file_.path(); }
-  bool is_mapped() const { return file_.is_mapped(); }
-  uintptr_t address() const { return reinterpret_cast<uintptr_t>(data_.data()); }
-
-  nb::dict metadata() const {
-    nb::dict all;
-    for (const auto& [key, text] : file_.header().metadata)
-      all[key.c_str()] = text;
-    return all;
-  }
-
-  /// {name: (type, shape, begin, bytes)}, in the order of the file.
-  nb::dict tensors() const {
-    nb::dict all;
-    for (const auto& tensor : file_.tensors()) {
-      nb::list shape;
-      for (const auto extent : tensor.shape)
-        shape.append(extent);
-      all[tensor.name.c_str()] =
-          nb::make_tuple(name(tensor.type).data(), nb::tuple(shape), tensor.begin_bytes, tensor.size_bytes());
-    }
-    return all;
-  }
-
-  int fill(PyObject* self, Py_buffer* view, int flags) const {
-    // Python's buffers have no const; whether a consumer may write is the argument after the size.
-    static std::byte nothing{};
-    auto* begin = data_.empty() ? &nothing : const_cast<std::byte*>(data_.data());
-    return PyBuffer_FillInfo(view, self, begin, static_cast<Py_ssize_t>(data_.size()), writable_ ? 0 : 1, flags);
-  }
-
-private:
-  shared_lease lease_;
-  const held_file& file_;
-  bool writable_;
-  std::span<const std::byte> data_{};
-};
-
 int get_buffer(PyObject* self, Py_buffer* view, int flags) {
   return nb::inst_ptr<leased_file>(nb::handle(self))->fill(self, view, flags);
 }
 
-std::unique_ptr<runtime_handle> start(uint64_t host_limit_bytes, std::optional<uint64_t> pin_budget_bytes,
-                                      const std::string& engine) {
-  runtime_options options{.host_limit_bytes = host_limit_bytes};
-  options.pin_budget_bytes = pin_budget_bytes;
+/// Waits until the work says that it is over, and looks for signals meanwhile.
+template <class Work>
+void wait_with_signals(Work is_over) {
+  for (bool over = false; !over;) {
+    {
+      const nb::gil_scoped_release others_run;
+      over = is_over();
+    }
+    if (!over && PyErr_CheckSignals() != 0)
+      throw nb::python_error();
+  }
+}
+
+std::chrono::milliseconds milliseconds_of(double seconds) {
+  return std::chrono::milliseconds{static_cast<int64_t>(seconds * 1e3)};
+}
+
+/// What `Runtime.__init__` names, under the same names.
+std::unique_ptr<runtime_handle> start(const nb::dict& wanted) {
+  runtime_options options;
+  options.host_limit_bytes = nb::cast<uint64_t>(wanted["host_limit"]);
+  options.pin_budget_bytes = nb::cast<std::optional<uint64_t>>(wanted["pin_budget"]);
+  options.streams = nb::cast<size_t>(wanted["streams"]);
+  options.staging_bytes = nb::cast<uint64_t>(wanted["staging"]);
+  options.warm_bytes = nb::cast<uint64_t>(wanted["warm"]);
+  options.memory_timeout = milliseconds_of(nb::cast<double>(wanted["memory_timeout"]));
+  options.pressure_interval = milliseconds_of(nb::cast<double>(wanted["pressure_interval"]));
+  options.trace_path = nb::cast<std::string>(wanted["trace"]);
   options.engine.kind = chosen<engine_kind>(
-      "engine", engine,
+      "engine", nb::cast<std::string>(wanted["engine"]),
       {{"auto", engine_kind::automatic}, {"io_uring", engine_kind::io_uring}, {"threads", engine_kind::threads}});
+  const auto device = nb::cast<std::string>(wanted["device"]);
+  host_device_options of_host;
+  of_host.capacity_bytes = nb::cast<uint64_t>(wanted["host_device_capacity"]);
   const nb::gil_scoped_release others_run;
+  if (!device.empty())
+    options.target = value_or_raise(find_device(device, of_host));
+  options.device_is_shared = device != "host";  // which is ordinary memory that nobody else uses
   return value_or_raise(runtime_handle::start(std::move(options)));
 }
 
-nb::list load(runtime_handle& runtime, std::vector<std::string> paths, std::string key, const std::string& hold,
-              double deadline_s, bool alone) {
-  load_order order{.paths = std::move(paths), .key = std::move(key), .alone = alone};
-  order.hold = chosen<hold_choice>("hold", hold,
-                                   {{"auto", hold_choice::automatic},
-                                    {"owned", hold_choice::owned},
-                                    {"pinned", hold_choice::pinned},
-                                    {"mapped", hold_choice::mapped}});
-  order.deadline = std::chrono::milliseconds{static_cast<int64_t>(deadline_s * 1e3)};
-  bool signalled = false;
-  expected<shared_lease> lease = unexpected(error{});
+model_kind kind_of(const std::string& text) {
+  if (const auto kind = model_kind_from_name(text))
+    return *kind;
+  std::string known;
+  for (const auto kind : all_model_kinds)
+    known += (known.empty() ? "" : ", ") + std::string{name(kind)};
+  throw failure{{.code = errc::bad_argument, .what = "there is no kind '" + text + "'; the kinds are " + known}};
+}
+
+cache_mode mode_of(const std::string& text) {
+  if (const auto mode = cache_mode_from_name(text))
+    return *mode;
+  throw failure{{.code = errc::bad_argument, .what = "there is no mode '" + text + "'"}};
+}
+
+/// What `Runtime.load` names, under the same names.
+std::shared_ptr<pending_load> begin(runtime_handle& runtime, const nb::dict& wanted) {
+  load_order order;
+  order.paths = nb::cast<std::vector<std::string>>(wanted["paths"]);
+  order.key = nb::cast<std::string>(wanted["key"]);
+  order.kind = kind_of(nb::cast<std::string>(wanted["kind"]));
+  order.mode = mode_of(nb::cast<std::string>(wanted["mode"]));
+  order.how.hold = chosen<hold_choice>("hold", nb::cast<std::string>(wanted["hold"]),
+                                       {{"auto", hold_choice::automatic},
+                                        {"owned", hold_choice::owned},
+                                        {"pinned", hold_choice::pinned},
+                                        {"mapped", hold_choice::mapped},
+                                        {"device", hold_choice::device}});
+  order.how.cast_to = nb::cast<std::string>(wanted["dtype"]);
+  order.how.host_copy = nb::cast<bool>(wanted["host_copy"]);
+  order.urgent = nb::cast<bool>(wanted["urgent"]);
+  order.keep = nb::cast<bool>(wanted["keep"]);
+  order.tells = nb::cast<bool>(wanted["tells"]);
+  order.deadline = milliseconds_of(nb::cast<double>(wanted["deadline"]));
+  const nb::gil_scoped_release others_run;
+  return value_or_raise(runtime.begin(order));
+}
+
+/// Whether it was answered within these seconds; Ctrl-C ends the wait at once.
+bool wait(pending_load& load, double seconds) {
+  const auto end = std::chrono::steady_clock::now() + milliseconds_of(seconds);
+  bool answered = false;
+  wait_with_signals([&] {
+    answered = load.wait_for(look_up_interval);
+    return answered || std::chrono::steady_clock::now() >= end;
+  });
+  return answered;
+}
+
+/// The lease of a load that was answered, as (key, kind, generation, hit, files); raises what went wrong.
+nb::tuple taken(const pending_load& load, bool writable) {
+  const auto& [lease, hit] = value_or_raise(load.result());
+  const auto& model = lease->model();
+  nb::list files;
+  for (const auto& file : model.files)
+    files.append(nb::cast(leased_file(lease, *file, writable)));
+  for (const auto& file : model.device_files)
+    files.append(nb::cast(leased_file(lease, *file, writable)));
+  return nb::make_tuple(model.key, name(model.kind).data(), model.generation, hit, files);
+}
+
+nb::tuple progress_of(const pending_load& load) {
+  const auto state = load.state();
+  return nb::make_tuple(state.done_bytes, state.total_bytes, name(state.stage));
+}
+
+/// A call that the runtime answers soon, while other threads of Python run.
+template <class Work>
+auto ask(runtime_handle& runtime, Work work) {
+  const nb::gil_scoped_release others_run;
+  return value_or_raise(runtime.with(std::move(work)));
+}
+
+template <class Status>
+nb::dict show(runtime_handle& handle, expected<Status> (runtime::*what)()) {
+  return dict_of(ask(handle, [=](runtime& running) { return (running.*what)(); }));
+}
+
+/// Tells what went wrong; an expected<void> has no value to give.
+template <class Work>
+void order(runtime_handle& runtime, Work work) {
+  const nb::gil_scoped_release others_run;
+  if (auto done = runtime.with(std::move(work)); !done)
+    throw failure{std::move(done.error())};
+}
+
+/// [(kind, number)] of what has happened, empty when nothing did in time; None once the runtime is closed.
+std::optional<nb::list> next_events(load_board& board, double seconds) {
+  std::optional<std::vector<event>> news;
   {
     const nb::gil_scoped_release others_run;
-    lease = runtime.load(std::move(order), [&] {
-      const nb::gil_scoped_acquire ours;
-      signalled = PyErr_CheckSignals() != 0;
-      return !signalled;
-    });
+    news = board.next_events(milliseconds_of(seconds));
   }
-  if (signalled)
-    throw nb::python_error();
-  auto leased = value_or_raise(std::move(lease));
-  nb::list files;
-  for (size_t i = 0; i < leased->model().files.size(); ++i)
-    files.append(nb::cast(leased_file(leased, i, alone)));
-  return files;
+  if (!news)
+    return std::nullopt;
+  nb::list all;
+  for (const auto& [kind, number] : *news)
+    all.append(nb::make_tuple(kind == event_kind::answered     ? "answered"
+                              : kind == event_kind::progressed ? "progressed"
+                                                               : "dropped",
+                              number));
+  return all;
+}
+
+nb::list loads_under_way(const runtime_handle& handle) {
+  nb::list all;
+  for (const auto& news : handle.board()->under_way())
+    all.append(dict_of(news));
+  return all;
+}
+
+preload_config read_config(const std::string& text, const std::string& path) {
+  return value_or_raise(parse_preload_config(text, path));
 }
 
 }  // namespace
 }  // namespace longshore::python
 
 NB_MODULE(_core, m) {
+  using namespace longshore;
   using namespace longshore::python;
   // Views of weights live as long as people please, past the end of the interpreter too.
   nb::set_leak_warnings(false);
@@ -147,14 +227,61 @@ NB_MODULE(_core, m) {
   static PyType_Slot buffer_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(get_buffer)}, {0, nullptr}};
   nb::class_<leased_file>(m, "File", nb::type_slots(buffer_slots))
       .def_prop_ro("path", &leased_file::path)
+      .def_prop_ro("device", &leased_file::device)
       .def_prop_ro("is_mapped", &leased_file::is_mapped)
       .def_prop_ro("address", &leased_file::address)
+      .def_prop_ro("size", &leased_file::size_bytes)
       .def("metadata", &leased_file::metadata)
       .def("tensors", &leased_file::tensors);
+  nb::class_<pending_load>(m, "PendingLoad")
+      .def_prop_ro("number", &pending_load::number)
+      .def("wait", &python::wait, nb::arg("seconds"))
+      .def("taken", &taken, nb::arg("writable"))
+      .def("progress", &progress_of)
+      .def("cancel", [](const pending_load& load) { load.handle.cancel(); });
+  nb::class_<load_board>(m, "Events").def("next", &next_events, nb::arg("seconds"));
   nb::class_<runtime_handle>(m, "Runtime")
-      .def("load", &load, nb::arg("paths"), nb::arg("key"), nb::arg("hold"), nb::arg("deadline"), nb::arg("alone"))
+      .def("begin", &begin, nb::arg("wanted"))
       .def("close", &runtime_handle::close, nb::call_guard<nb::gil_scoped_release>())
-      .def_prop_ro("engine", [](runtime_handle& r) { return value_or_raise(r.engine_name()); })
-      .def_prop_ro("host_limit", [](runtime_handle& r) { return value_or_raise(r.host_limit_bytes()); });
-  m.def("start", &start, nb::arg("host_limit"), nb::arg("pin_budget").none(), nb::arg("engine"));
+      .def_prop_ro("events", &runtime_handle::board)
+      .def("loads_under_way", &loads_under_way)
+      .def("entries", [](runtime_handle& r) { return show(r, &runtime::list); })
+      .def("budget", [](runtime_handle& r) { return show(r, &runtime::budget); })
+      .def("pressure", [](runtime_handle& r) { return show(r, &runtime::pressure); })
+      .def("staging", [](runtime_handle& r) { return show(r, &runtime::staging); })
+      .def(
+          "remove",
+          [](runtime_handle& r, const std::string& key) { order(r, [&](runtime& it) { return it.remove(key); }); },
+          nb::arg("key"))
+      .def("clear", [](runtime_handle& r) { order(r, [](runtime& it) { return it.clear(); }); })
+      .def(
+          "keep",
+          [](runtime_handle& r, const std::string& key, bool keep) {
+            order(r, [&](runtime& it) { return it.keep(key, keep); });
+          },
+          nb::arg("key"), nb::arg("keep"))
+      .def(
+          "begin_trace",
+          [](runtime_handle& r, const std::string& path) {
+            order(r, [&](runtime& it) { return it.begin_trace(path); });
+          },
+          nb::arg("path"))
+      .def("finish_trace", [](runtime_handle& r) { order(r, [](runtime& it) { return it.finish_trace(); }); })
+      .def_prop_ro("engine",
+                   [](runtime_handle& r) {
+                     return ask(r, [](runtime& it) -> expected<std::string> { return std::string{it.engine_name()}; });
+                   })
+      .def_prop_ro("host_limit", [](runtime_handle& r) {
+        return ask(r, [](runtime& it) -> expected<uint64_t> { return it.host_limit_bytes(); });
+      });
+  m.def("start", &start, nb::arg("wanted"));
+  m.def(
+      "read_config", [](const std::string& text, const std::string& path) { return dict_of(read_config(text, path)); },
+      nb::arg("text"), nb::arg("path"));
+  m.def(
+      "find_model",
+      [](const std::vector<std::string>& roots, const std::string& kind, const std::string& name) {
+        return value_or_raise(find_model_file(roots, kind_of(kind), name));
+      },
+      nb::arg("roots"), nb::arg("kind"), nb::arg("name"));
 }

@@ -3,17 +3,12 @@
 #include <array>
 #include <atomic>
 #include <new>
-#include <optional>
-#include <system_error>
-#include <thread>
+#include <utility>
 
 #include <unistd.h>
 
 namespace longshore::python {
 namespace {
-
-constexpr std::chrono::milliseconds look_up_interval{20};
-constexpr std::chrono::seconds close_timeout{60};
 
 /// The process in which the first runtime began; 0 before.
 std::atomic<pid_t>& home_process() {
@@ -27,24 +22,6 @@ error forked() {
               "longshore was started before this process was forked, and its threads did not come along; start "
               "worker processes with the method 'spawn' or 'forkserver'"};
 }
-
-/// What one load leaves for whoever waits for it.
-struct outcome {
-  std::mutex mutex;
-  std::condition_variable came;
-  std::optional<expected<shared_lease>> lease;
-
-  void put(expected<shared_lease> result) {
-    const std::lock_guard guard{mutex};
-    lease = std::move(result);
-    came.notify_all();
-  }
-
-  bool wait() {
-    std::unique_lock lock{mutex};
-    return came.wait_for(lock, look_up_interval, [&] { return lease.has_value(); });
-  }
-};
 
 /// Never freed, from now on: one of its counts is never given back.
 template <class T>
@@ -62,56 +39,37 @@ shared_lease guarded(shared_lease lease, pid_t process) {
           }};
 }
 
+/// Of the same files in another type or place it is another key, or each load would put the other out.
 std::string key_of(const load_order& order) {
   if (!order.key.empty())
     return order.key;
   std::string key;
   for (const auto& path : order.paths)
     key += (key.empty() ? "" : "\n") + path;
+  if (!order.how.cast_to.empty())
+    key += " as " + order.how.cast_to;
+  if (order.how.hold == hold_choice::device)
+    key += " on the device";
   return key;
 }
 
-/// A request whose files no other request takes for its own: files are shared when they are equal in `cast_to` too, and
-/// that means nothing for files in host memory.
-void set_apart(get_model& request) {
-  static std::atomic<uint64_t> count{0};
-  const auto mark = "alone " + std::to_string(++count);
-  request.key += " (" + mark + ")";
-  request.mode = cache_mode::override_cache;
-  for (auto& file : request.source.files)
-    file.cast_to = mark;
-}
-
-expected<shared_lease> load_now(runtime& loader, const load_order& order, pid_t process) {
-  auto source = find_source(order.paths, {.hold = order.hold});
+expected<get_model> request_of(const load_order& order) {
+  get_model request{.key = key_of(order),
+                    .kind = order.kind,
+                    .mode = order.mode,
+                    .keep = order.keep,
+                    .urgent = order.urgent,
+                    .deadline = order.deadline};
+  if (order.paths.empty() && order.mode == cache_mode::read_only)
+    return request;
+  auto source = find_source(order.paths, order.how);
   if (!source)
     return unexpected(source.error());
-  get_model request{
-      .key = key_of(order), .kind = model_kind::data, .source = std::move(*source), .deadline = order.deadline};
-  if (order.alone)
-    set_apart(request);
-  auto answer = loader.load(request);
-  if (!answer)
-    return unexpected(answer.error());
-  if (order.alone)
-    std::ignore = loader.remove(request.key);  // the lease keeps it; evicted already is as good
-  return guarded(std::move(answer->lease), process);
+  request.source = std::move(*source);
+  return request;
 }
 
 }  // namespace
-
-/// Counts as a running load while it lives.
-std::shared_ptr<void> runtime_handle::count_one(const std::shared_ptr<loads>& all) {
-  {
-    const std::lock_guard guard{all->mutex};
-    ++all->running;
-  }
-  return {nullptr, [all](void*) {
-            const std::lock_guard guard{all->mutex};
-            --all->running;
-            all->changed.notify_all();
-          }};
-}
 
 bool runtime_handle::in_forked_child() {
   const auto home = home_process().load();
@@ -122,13 +80,16 @@ expected<std::unique_ptr<runtime_handle>> runtime_handle::start(runtime_options 
   pid_t nobody = 0;
   if (!home_process().compare_exchange_strong(nobody, getpid()) && nobody != getpid())
     return unexpected(forked());
+  auto board = std::make_shared<load_board>();
+  options.on_progress = [board](const load_progress& news) { board->note(news); };
   auto started = runtime::start(std::move(options));
   if (!started)
     return unexpected(started.error());
-  return std::unique_ptr<runtime_handle>(new runtime_handle(std::move(*started)));
+  return std::unique_ptr<runtime_handle>(new runtime_handle(std::move(*started), std::move(board)));
 }
 
-runtime_handle::runtime_handle(std::unique_ptr<runtime> started) : runtime_(std::move(started)), process_(getpid()) {}
+runtime_handle::runtime_handle(std::unique_ptr<runtime> started, std::shared_ptr<load_board> board)
+    : runtime_(std::move(started)), board_(std::move(board)), process_(getpid()) {}
 
 runtime_handle::~runtime_handle() {
   if (getpid() == process_)
@@ -146,29 +107,20 @@ expected<std::shared_ptr<runtime>> runtime_handle::get() {
   return runtime_;
 }
 
-expected<shared_lease> runtime_handle::load(load_order order, const std::function<bool()>& go_on) {
-  auto counted = count_one(loads_);  // before it has the runtime, so that `close` never misses it
-  auto running = get();
+expected<std::shared_ptr<pending_load>> runtime_handle::begin(const load_order& order) {
+  const auto running = get();
   if (!running)
     return unexpected(running.error());
-  auto result = std::make_shared<outcome>();
-  auto work = [result, counted = std::move(counted), loader = std::move(*running), order = std::move(order),
-               process = process_]() mutable {
-    result->put(load_now(*loader, order, process));
-    result.reset();  // a lease that nobody waits for any more ends here, before the runtime does
-    loader.reset();
-    counted.reset();
-  };
-  try {
-    std::thread(std::move(work)).detach();
-  } catch (const std::system_error& refused) {
-    return unexpected(error{
-        .code = errc::overloaded, .what = "the system has no thread for a load", .os_error = refused.code().value()});
-  }
-  while (!result->wait())
-    if (!go_on())
-      return unexpected(error{.code = errc::cancelled, .what = "the load was interrupted"});
-  return std::move(*result->lease);
+  const auto request = request_of(order);
+  if (!request)
+    return unexpected(request.error());
+  auto load = board_->add(request->source.files, order.tells);
+  load->handle = (*running)->begin(*request, [load, board = board_, process = process_](expected<model_answer> answer) {
+    board->answer(*load, answer.map([&](model_answer& there) {
+      return loaded{guarded(std::move(there.lease), process), there.hit};
+    }));
+  });
+  return load;
 }
 
 void runtime_handle::close() {
@@ -182,16 +134,8 @@ void runtime_handle::close() {
   if (!ending)
     return;
   std::ignore = ending->stop();
-  std::unique_lock lock{loads_->mutex};
-  loads_->changed.wait_for(lock, close_timeout, [&] { return loads_->running == 0; });
-}
-
-expected<std::string> runtime_handle::engine_name() {
-  return get().map([](const auto& running) { return std::string{running->engine_name()}; });
-}
-
-expected<uint64_t> runtime_handle::host_limit_bytes() {
-  return get().map([](const auto& running) { return running->host_limit_bytes(); });
+  ending.reset();  // the last word of each load is said when its actors are gone
+  board_->close();
 }
 
 }  // namespace longshore::python

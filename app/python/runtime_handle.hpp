@@ -2,31 +2,33 @@
 /// The runtime as the Python module drives it: loads that can be given up, an end that waits for them, and a guard
 /// against `fork`, after which the actors' threads are missing.
 ///
-/// Owns the runtime until `close`. A load runs on a thread of its own, so that the caller may look for signals while it
-/// waits; a load that the caller gives up goes on to its end or its deadline, and its lease is returned then.
-/// Knows nothing of Python: no call takes the interpreter's lock. Thread rule: every method from any thread.
-/// Limits: the runtime's own. Failure: the runtime's errors; `stopped` once closed; `unsupported` in a forked child,
-/// where nothing is freed either, since that would wait for threads that are not there.
+/// Owns the runtime until `close`. Knows nothing of Python: no call takes the interpreter's lock. Thread rule: every
+/// method from any thread. Limits: the runtime's own. Failure: the runtime's errors; `stopped` once closed;
+/// `unsupported` in a forked child, where nothing is freed either, since that would wait for threads that are not
+/// there.
 
-#include <condition_variable>
-#include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
+#include <vector>
 
 #include <sys/types.h>
 
 #include "actors/runtime.hpp"
+#include "app/python/load_board.hpp"
 
 namespace longshore::python {
 
-using shared_lease = std::shared_ptr<const model_lease>;
-
 struct load_order {
-  std::vector<std::string> paths{};
-  std::string key{};  ///< empty: the paths
-  hold_choice hold = hold_choice::automatic;
+  std::vector<std::string> paths{};  ///< none: whatever the key stands for
+  std::string key{};                 ///< empty: the paths
+  model_kind kind = model_kind::data;
+  cache_mode mode = cache_mode::automatic;
+  source_options how{};
+  bool urgent = true;
+  bool keep = false;
+  bool tells = false;  ///< its answer and progress become events
   std::chrono::milliseconds deadline{};
-  bool alone = false;  ///< bytes that no other load will ever share, so that they may be written to
 };
 
 class runtime_handle {
@@ -39,31 +41,30 @@ public:
   /// Whether runtimes belong to the process that this one was forked from.
   static bool in_forked_child();
 
-  /// Waits for the load, and calls `go_on` every 20 ms; `cancelled` when that says no.
-  expected<shared_lease> load(load_order order, const std::function<bool()>& go_on);
+  /// Looks for the files on the caller's thread, and waits for nothing else.
+  expected<std::shared_ptr<pending_load>> begin(const load_order& order);
 
   /// Fails what loads, waits for it, and ends the runtime. Leases stay good. Safe to call again.
   void close();
 
-  expected<std::string> engine_name();
-  expected<uint64_t> host_limit_bytes();
+  /// Runs `work` with the runtime.
+  template <class Work>
+  auto with(Work work) -> decltype(work(std::declval<runtime&>())) {
+    const auto running = get();
+    if (!running)
+      return unexpected(running.error());
+    return work(**running);
+  }
+
+  const std::shared_ptr<load_board>& board() const { return board_; }
 
 private:
-  explicit runtime_handle(std::unique_ptr<runtime> started);
+  runtime_handle(std::unique_ptr<runtime> started, std::shared_ptr<load_board> board);
   expected<std::shared_ptr<runtime>> get();
-
-  /// Shared with the threads of loads, which may outlast this.
-  struct loads {
-    std::mutex mutex;
-    std::condition_variable changed;
-    size_t running = 0;
-  };
-
-  static std::shared_ptr<void> count_one(const std::shared_ptr<loads>& all);
 
   std::mutex mutex_;  // of runtime_
   std::shared_ptr<runtime> runtime_;
-  std::shared_ptr<loads> loads_ = std::make_shared<loads>();
+  std::shared_ptr<load_board> board_;
   pid_t process_;
 };
 

@@ -9,23 +9,27 @@ from ._errors import InvalidArgumentError
 
 
 class Model(Mapping):  # type: ignore[type-arg]
-    """Names to arrays, made when they are asked for; each is a view of the model's memory.
+    """Names to tensors, made when they are asked for; each is a view of the model's memory.
 
-    The memory stays as long as the model or one of its arrays, or a view of one, is alive: past the runtime's end too.
+    key, kind, generation: the cache's. hit: whether nothing had to be loaded.
+    The memory stays as long as the model or one of its tensors, or a view of one, is alive: past the runtime's end too.
+    Its arrays are numpy's, read-only, or torch's. Since torch knows no read-only tensors, whoever writes to one that
+    was not loaded with `writable=True` writes for all who share the model.
     """
 
-    def __init__(self, files: "list[_core.File]", framework: str) -> None:
-        self._files = files
-        self._make = _arrays.maker(framework)
+    def __init__(self, pending: _core.PendingLoad, framework: str, writable: bool) -> None:
+        # torch would warn at every tensor of a buffer that is read-only.
+        self.key, self.kind, self.generation, self.hit, self._files = pending.taken(writable or framework == "torch")
+        self._framework = framework
         self._tensors: "dict[str, tuple[_core.File, _arrays.Facts]]" = {}
-        for file in files:
+        for file in self._files:
             for name, facts in file.tensors().items():
                 if name in self._tensors:
                     raise InvalidArgumentError(f"two files of the model have a tensor {name!r}; load each by itself")
                 self._tensors[name] = file, facts
 
     def __getitem__(self, name: str) -> Any:
-        return self._make(*self._tensors[name])
+        return _arrays.maker(self._framework)(*self._tensors[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
@@ -34,7 +38,12 @@ class Model(Mapping):  # type: ignore[type-arg]
         return len(self._tensors)
 
     def __repr__(self) -> str:
-        return f"<longshore.Model of {len(self)} tensors in {len(self._files)} files>"
+        return f"<longshore.Model {self.key!r}: {len(self)} tensors, {self.bytes} bytes, in {len(self._files)} files>"
+
+    def tensors(self) -> "dict[str, Any]":
+        """All of them, in the order of the files."""
+        make = _arrays.maker(self._framework)
+        return {name: make(file, facts) for name, (file, facts) in self._tensors.items()}
 
     def dtype_of(self, name: str) -> str:
         """The tensor's type by its name in the format, such as "BF16"."""
@@ -44,9 +53,19 @@ class Model(Mapping):  # type: ignore[type-arg]
         return self._tensors[name][1][1]
 
     def bytes_of(self, name: str) -> memoryview:
-        """The tensor's bytes as they are in the file, whatever its type; read-only."""
+        """The tensor's bytes in the file's order, whatever its type; read-only."""
         file, (_, _, begin, size) = self._tensors[name]
         return memoryview(file).toreadonly()[begin : begin + size]
+
+    @property
+    def bytes(self) -> int:
+        """Of all tensors together."""
+        return sum(size for _, (_, _, _, size) in self._tensors.values())
+
+    @property
+    def device(self) -> str:
+        """Where the weights are: "cpu", "cuda:0", "host"."""
+        return self._files[0].device if self._files else "cpu"
 
     @property
     def is_mapped(self) -> bool:

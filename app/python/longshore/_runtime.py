@@ -2,66 +2,158 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 import weakref
-from typing import Sequence, Union
+from typing import TYPE_CHECKING, Callable, Iterator, Sequence
 
 from . import _core
+from ._cache import Cache
+from ._events import Events
 from ._model import Model
+from ._orders import LoadOptions, Order, PathLike, Source
+from ._settings import Size, bytes_of, from_environment, seconds_of
 
-PathLike = Union[str, "os.PathLike[str]"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ._load import Load
+    from ._preload import Config, PreloadOutcome
+    from ._status import Status
 
 _open_runtimes: "weakref.WeakSet[Runtime]" = weakref.WeakSet()
 _default_lock = threading.Lock()
 _default: "Runtime | None" = None
 
+_LOOK_S = 0.05  # between two looks at the progress of a load
+
 
 class Runtime:
     """Loads models into a cache and never holds more memory than its limit. A context manager.
 
-    host_limit: bytes of all models together; 0: a share of what the machine or its cgroup has.
-    pin_budget: bytes of it that may be page-locked; None: half.
+    What is not given comes from the variable LONGSHORE_<NAME>, such as LONGSHORE_HOST_LIMIT=8GiB. Sizes are bytes, or
+    text with a unit.
+
+    host_limit: of all models and objects together; 0: a share of what the machine or its cgroup has.
+    pin_budget: of it, what may be page-locked; None: half.
     engine: "auto", "io_uring" or "threads".
+    device: where `load(device=...)` puts weights: "cuda:0", or "host", a stand-in of ordinary memory; None: nowhere.
+    streams, staging: copies to the device go in so many streams, and so many bytes are on their way at most.
+    warm: freed memory that is kept for the next load, within the host limit.
+    memory_timeout: seconds that a load waits for memory that others have.
+    pressure_interval: seconds between two looks at how short of memory the machine is; 0: never.
+    trace: a file that gets every message of the actors, for ui.perfetto.dev.
+    host_device_capacity: memory of the device "host".
 
     Any thread may use it. After `os.fork` the child may not: start workers with "spawn" or "forkserver".
     """
 
-    def __init__(self, host_limit: int = 0, pin_budget: "int | None" = None, engine: str = "auto") -> None:
-        self._core = _core.start(host_limit, pin_budget, engine)
+    cache: Cache
+
+    def __init__(
+        self,
+        host_limit: "Size | None" = None,
+        pin_budget: "Size | None" = None,
+        engine: "str | None" = None,
+        device: "str | None" = None,
+        *,
+        streams: "int | None" = None,
+        staging: "Size | None" = None,
+        warm: "Size | None" = None,
+        memory_timeout: "float | None" = None,
+        pressure_interval: "float | None" = None,
+        trace: "PathLike | None" = None,
+        host_device_capacity: "Size | None" = None,
+    ) -> None:
+        given = dict(locals())
+        del given["self"]
+        wanted = from_environment(given)
+        self.device: str = wanted["device"] or ""
+        self._core = _core.start(
+            {
+                "host_limit": bytes_of(wanted, "host_limit", 0),
+                "pin_budget": bytes_of(wanted, "pin_budget", None),
+                "engine": wanted["engine"] or "auto",
+                "device": self.device,
+                "streams": int(wanted["streams"] or 1),
+                "staging": bytes_of(wanted, "staging", 256 << 20),
+                "warm": bytes_of(wanted, "warm", 4 << 30),
+                "memory_timeout": seconds_of(wanted, "memory_timeout", 30.0),
+                "pressure_interval": seconds_of(wanted, "pressure_interval", 0.1),
+                "trace": os.fspath(wanted["trace"] or ""),
+                "host_device_capacity": bytes_of(wanted, "host_device_capacity", 8 << 30),
+            }
+        )
+        self._events = Events(self._core.events)
+        self.cache = Cache(self._core, self._events)
         _open_runtimes.add(self)
 
-    def load(
-        self,
-        source: "PathLike | Sequence[PathLike]",
-        key: "str | None" = None,
-        hold: str = "auto",
-        deadline: float = 600.0,
-        framework: str = "numpy",
-    ) -> Model:
-        """A model, read if it is not in the cache yet: a mapping from names to arrays.
+    def load(self, source: Source, key: "str | None" = None, **how: "Unpack[LoadOptions]") -> Model:
+        """A model, read if it is not in the cache yet: a mapping from names to tensors.
 
-        source: a .safetensors file, a .safetensors.index.json, or several files that are one model.
+        source: a .safetensors file, a .safetensors.index.json, or several files that are one model. None with mode
+            "read_only": whatever the key stands for.
         key: under which the cache has it; None: the paths.
-        hold: "owned" in memory of the runtime's own, "pinned" the same and page-locked, "mapped" from the page cache,
-            "auto" mapped if it is there already and owned if not. What others write to a mapped file shows through.
-        deadline: seconds.
-        framework: "numpy" for read-only arrays, whose memory all who load the same files share. "torch" for tensors;
-            since torch knows no read-only tensors, they get memory that nobody shares, so `hold` is "auto" or "owned"
-            and there is no `key`.
+        how: see LoadOptions.
 
-        Raises NotFoundError, FormatError, FileError, OutOfBudgetError, LoadTimeoutError, StoppedError, ForkError.
-        Ctrl-C ends the wait within 100 ms; what is being read then is read to its end or its deadline.
+        Raises NotFoundError, FormatError, FileError, OutOfBudgetError, LoadTimeoutError, WrongKindError, StoppedError,
+        ForkError. Ctrl-C ends the wait within 100 ms and cancels the load.
         """
-        if framework not in ("numpy", "torch"):
-            raise ValueError(f"there is no framework {framework!r}, there are 'numpy' and 'torch'")
-        alone = framework == "torch"
-        if alone and (key is not None or hold not in ("auto", "owned")):
-            raise ValueError("torch's tensors can be written to, so they share no memory: hold 'owned', and no key")
-        if isinstance(source, (str, os.PathLike)):
-            source = [source]
-        paths = [os.path.abspath(path) for path in source]
-        return Model(self._core.load(paths, key or "", "owned" if alone else hold, deadline, alone), framework)
+        order = Order(source, key, how, self.device)
+        progress = order.progress()
+        pending = self._core.begin({**order.wanted, "tells": False})
+        try:
+            while not pending.wait(_LOOK_S if progress else 60.0):
+                if progress:
+                    progress.show(*pending.progress())
+        except BaseException:
+            pending.cancel()
+            raise
+        finally:
+            if progress:
+                progress.end(*pending.progress())
+        return Model(pending, order.framework, order.writable)
+
+    def submit(self, source: Source, key: "str | None" = None, **how: "Unpack[LoadOptions]") -> "Load":
+        """`load` without waiting: a future of the model, which can be awaited. Dropping it early cancels the load."""
+        return self._events.begin(self._core, Order(source, key, how, self.device), detached=False)
+
+    def prefetch(self, source: Source, key: "str | None" = None, **how: "Unpack[LoadOptions]") -> "Load":
+        """Brings a model into the cache for later, with priority "later". Goes on when what this gives is dropped."""
+        wish: LoadOptions = {"priority": "later", **how}
+        return self._events.begin(self._core, Order(source, key, wish, self.device), detached=True)
+
+    def preload(
+        self,
+        config: "PathLike | Config",
+        models: "PathLike | Sequence[PathLike]" = "models",
+        progress: "Callable[[PreloadOutcome, int], object] | None" = None,
+    ) -> "list[PreloadOutcome]":
+        """The models of a preload_config.json into the cache, where they are kept; the outcome of each that is enabled.
+
+        models: folders that have the models as ComfyUI has them: checkpoints, vae, and so on.
+        progress: called with each outcome as it comes, and with how many are to come in all.
+        Raises InvalidArgumentError for a configuration that is wrong; what is wrong with a model is in its outcome.
+        """
+        from ._preload import preload
+
+        return preload(self, config, models, progress)
+
+    def status(self) -> "Status":
+        """What there is in memory, who holds it, and what each load on its way waits for."""
+        from ._status import status_of
+
+        return status_of(self._core)
+
+    @contextlib.contextmanager
+    def trace(self, path: PathLike) -> "Iterator[None]":
+        """Writes every message of the actors to a file for ui.perfetto.dev, while the block runs."""
+        self._core.begin_trace(os.fspath(path))
+        try:
+            yield
+        finally:
+            self._core.finish_trace()
 
     @property
     def engine(self) -> str:
@@ -70,12 +162,13 @@ class Runtime:
 
     @property
     def host_limit(self) -> int:
-        """Bytes that all models together may take."""
+        """Bytes that all models and objects together may take."""
         return self._core.host_limit
 
     def close(self) -> None:
-        """Ends it: what loads fails with StoppedError. Arrays that are alive stay good. Safe to call again."""
+        """Ends it: what loads fails with StoppedError. Tensors that are alive stay good. Safe to call again."""
         self._core.close()
+        self._events.join()
 
     def __enter__(self) -> "Runtime":
         return self
@@ -85,12 +178,22 @@ class Runtime:
 
 
 def default_runtime() -> Runtime:
-    """The runtime behind `load_file` and `safe_open`, one a process, started when it is first asked for."""
+    """The runtime behind the module's functions, one a process, started when it is first asked for.
+
+    LONGSHORE_* variables configure it, or `set_default_runtime`.
+    """
     global _default
     with _default_lock:
         if _default is None:
             _default = Runtime()
         return _default
+
+
+def set_default_runtime(runtime: "Runtime | None") -> None:
+    """From now on the module's functions use this one. None: the next of them starts a new one."""
+    global _default
+    with _default_lock:
+        _default = runtime
 
 
 @atexit.register
