@@ -162,7 +162,11 @@ void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_
                             .memory_timeout = options.memory_timeout},
                            services);
   preloader = spawn_preloader(system, registry);
-  keeper = spawn_block_keeper(system, arbiter, {.on_kept = [p = pool](uint64_t bytes) { p->leave_room(bytes); }});
+  keeper = spawn_block_keeper(system, arbiter,
+                              {.on_kept = [p = pool, room = std::shared_ptr<const void>{}](uint64_t bytes) mutable {
+                                room.reset();
+                                room = p->leave_room(bytes);
+                              }});
 }
 
 /// A system that cannot tell how short of memory it is is not watched.
@@ -223,6 +227,13 @@ runtime::~runtime() {
 
 expected<model_answer> runtime::load(const get_model& request) {
   auto answer = parts_->ask<model_answer>(parts_->registry, request.deadline + answer_slack, request);
+  if (answer && !answer->lease)
+    return unexpected(answer->reason);
+  return answer;
+}
+
+expected<model_answer> runtime::put(const put_object& object) {
+  auto answer = parts_->ask<model_answer>(parts_->registry, object.deadline + answer_slack, object);
   if (answer && !answer->lease)
     return unexpected(answer->reason);
   return answer;

@@ -58,6 +58,10 @@ public:
   /// A lease on the model, loaded if need be. `not_found`, `wrong_kind`, `out_of_budget`, `changed_on_disk`, ...
   expected<model_answer> load(const get_model& request);
 
+  /// A lease on the object, which is in the cache from now on. `out_of_budget` with the holders' names, `timed_out`,
+  /// `wrong_kind`, ...
+  expected<model_answer> put(const put_object& object);
+
   /// One outcome an item, in order.
   expected<std::vector<preload_outcome>> preload(std::vector<preload_item> items);
 
