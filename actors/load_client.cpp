@@ -36,9 +36,8 @@ void end(client_actor* self, expected<model_answer> result) {
   self->quit();
 }
 
-caf::behavior client_behavior(client_actor* self, const caf::actor& registry, const get_model& request,
-                              load_callback on_answer) {
-  self->state.on_answer = std::move(on_answer);
+template <class Request>
+void ask(client_actor* self, const caf::actor& registry, const Request& request) {
   self->request(registry, request.deadline + answer_slack, request)
       .then(
           [=](const model_answer& answer) {
@@ -48,13 +47,19 @@ caf::behavior client_behavior(client_actor* self, const caf::actor& registry, co
             end(self,
                 unexpected(error{.code = errc::stopped, .what = "the runtime gave no answer: " + to_string(lost)}));
           });
+}
+
+caf::behavior client_behavior(client_actor* self, const caf::actor& registry, const lease_request& request,
+                              load_callback on_answer) {
+  self->state.on_answer = std::move(on_answer);
+  std::visit([&](const auto& what) { ask(self, registry, what); }, request);
   return {
       [=](cancel_request) { end(self, unexpected(error{.code = errc::cancelled, .what = "the load was cancelled"})); }};
 }
 
 }  // namespace
 
-caf::actor spawn_load_client(caf::actor_system& system, const caf::actor& registry, const get_model& request,
+caf::actor spawn_load_client(caf::actor_system& system, const caf::actor& registry, const lease_request& request,
                              load_callback on_answer) {
   return system.spawn(client_behavior, registry, request, std::move(on_answer));
 }

@@ -1,5 +1,6 @@
 #pragma once
-/// The actor behind a load that its caller does not wait for: asks the registry, hands the answer over, and ends.
+/// The actor behind a load or put that its caller does not wait for: asks the registry, hands the answer over, and
+/// ends.
 ///
 /// Owns the callback, and calls it exactly once, on an actor's thread: with the answer, with `cancelled` after
 /// `cancel_request`, or with `stopped` when the registry or the whole system ends first. The callback must not block.
@@ -7,6 +8,7 @@
 /// gone. Limits: none of its own, the registry bounds who may wait.
 
 #include <functional>
+#include <variant>
 
 #include <caf/actor.hpp>
 #include <caf/fwd.hpp>
@@ -17,7 +19,10 @@ namespace longshore {
 
 using load_callback = std::function<void(expected<model_answer>)>;
 
-caf::actor spawn_load_client(caf::actor_system& system, const caf::actor& registry, const get_model& request,
+/// What is answered by a lease.
+using lease_request = std::variant<get_model, put_object>;
+
+caf::actor spawn_load_client(caf::actor_system& system, const caf::actor& registry, const lease_request& request,
                              load_callback on_answer);
 
 }  // namespace longshore

@@ -172,7 +172,11 @@ void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_
                             .memory_timeout = options.memory_timeout},
                            services);
   preloader = spawn_preloader(system, registry);
-  keeper = spawn_block_keeper(system, arbiter, {.on_kept = [p = pool](uint64_t bytes) { p->leave_room(bytes); }});
+  keeper = spawn_block_keeper(system, arbiter,
+                              {.on_kept = [p = pool, room = std::shared_ptr<const void>{}](uint64_t bytes) mutable {
+                                room.reset();
+                                room = p->leave_room(bytes);
+                              }});
 }
 
 /// A system that cannot tell how short of memory it is is not watched.
@@ -232,7 +236,14 @@ expected<model_answer> runtime::load(const get_model& request) {
   return answer;
 }
 
-load_handle runtime::begin(const get_model& request, load_callback on_answer) {
+expected<model_answer> runtime::put(const put_object& object) {
+  auto answer = parts_->ask<model_answer>(parts_->registry, object.deadline + answer_slack, object);
+  if (answer && !answer->lease)
+    return unexpected(answer->reason);
+  return answer;
+}
+
+load_handle runtime::begin(const lease_request& request, load_callback on_answer) {
   return load_handle{caf::actor_cast<caf::weak_actor_ptr>(
       spawn_load_client(parts_->system, parts_->registry, request, std::move(on_answer)))};
 }
@@ -265,6 +276,12 @@ expected<void> runtime::keep(const std::string& key, bool keep) {
 }
 
 expected<model_list> runtime::list() { return parts_->ask<model_list>(parts_->registry, quick_timeout, list_models{}); }
+
+expected<uint64_t> runtime::generation(const std::string& key) {
+  return parts_->ask<key_generation>(parts_->registry, quick_timeout, ask_generation{key}).map([](const auto& answer) {
+    return answer.generation;
+  });
+}
 
 void runtime::cancel_all() { caf::anon_send(parts_->registry, stop_models{}); }
 

@@ -76,9 +76,13 @@ public:
   /// A lease on the model, loaded if need be. `not_found`, `wrong_kind`, `out_of_budget`, `changed_on_disk`, ...
   expected<model_answer> load(const get_model& request);
 
-  /// The same without waiting. `on_answer` is called once, with the lease or the reason, on an actor's thread: it must
+  /// A lease on the object, which is in the cache from now on. `out_of_budget` with the holders' names, `timed_out`,
+  /// `wrong_kind`, ...
+  expected<model_answer> put(const put_object& object);
+
+  /// Either without waiting. `on_answer` is called once, with the lease or the reason, on an actor's thread: it must
   /// not block. `cancelled` after the handle's `cancel`.
-  load_handle begin(const get_model& request, load_callback on_answer);
+  load_handle begin(const lease_request& request, load_callback on_answer);
 
   /// One outcome an item, in order.
   expected<std::vector<preload_outcome>> preload(std::vector<preload_item> items);
@@ -87,6 +91,8 @@ public:
   expected<void> clear();
   expected<void> keep(const std::string& key, bool keep);
   expected<model_list> list();
+  /// Moves each time the key is put, replaced, evicted or removed; also of a key that is absent.
+  expected<uint64_t> generation(const std::string& key);
 
   /// Everything that waits fails with `stopped`, from now on. Returns at once; safe to call again.
   void cancel_all();

@@ -120,7 +120,8 @@ std::shared_ptr<pending_load> begin(runtime_handle& runtime, const nb::dict& wan
   load_order order;
   order.paths = nb::cast<std::vector<std::string>>(wanted["paths"]);
   order.key = nb::cast<std::string>(wanted["key"]);
-  order.kind = kind_of(nb::cast<std::string>(wanted["kind"]));
+  if (const auto kind = nb::cast<std::string>(wanted["kind"]); !kind.empty())
+    order.kind = kind_of(kind);
   order.mode = mode_of(nb::cast<std::string>(wanted["mode"]));
   order.how.hold = chosen<hold_choice>("hold", nb::cast<std::string>(wanted["hold"]),
                                        {{"auto", hold_choice::automatic},
@@ -136,6 +137,24 @@ std::shared_ptr<pending_load> begin(runtime_handle& runtime, const nb::dict& wan
   order.deadline = milliseconds_of(nb::cast<double>(wanted["deadline"]));
   const nb::gil_scoped_release others_run;
   return value_or_raise(runtime.begin(order));
+}
+
+std::shared_ptr<pending_load> begin_put(runtime_handle& runtime, uint64_t number, const nb::dict& wanted) {
+  put_object object{.key = nb::cast<std::string>(wanted["key"]),
+                    .kind = kind_of(nb::cast<std::string>(wanted["kind"])),
+                    .mode = mode_of(nb::cast<std::string>(wanted["mode"])),
+                    .bytes = nb::cast<uint64_t>(wanted["size"]),
+                    .keep = nb::cast<bool>(wanted["keep"]),
+                    .deadline = milliseconds_of(nb::cast<double>(wanted["deadline"]))};
+  const nb::gil_scoped_release others_run;
+  return value_or_raise(runtime.begin_put(std::move(object), number));
+}
+
+/// The number of the object that a load was answered with, if it was one.
+std::optional<uint64_t> object_of(const pending_load& load) {
+  const auto& [lease, hit] = value_or_raise(load.result());
+  const auto& object = lease->model().object;
+  return object ? std::optional(*static_cast<const uint64_t*>(object.get())) : std::nullopt;
 }
 
 /// Whether it was answered within these seconds; Ctrl-C ends the wait at once.
@@ -237,11 +256,13 @@ NB_MODULE(_core, m) {
       .def_prop_ro("number", &pending_load::number)
       .def("wait", &python::wait, nb::arg("seconds"))
       .def("taken", &taken, nb::arg("writable"))
+      .def("object", &object_of)
       .def("progress", &progress_of)
       .def("cancel", [](const pending_load& load) { load.handle.cancel(); });
   nb::class_<load_board>(m, "Events").def("next", &next_events, nb::arg("seconds"));
   nb::class_<runtime_handle>(m, "Runtime")
       .def("begin", &begin, nb::arg("wanted"))
+      .def("begin_put", &begin_put, nb::arg("number"), nb::arg("wanted"))
       .def("close", &runtime_handle::close, nb::call_guard<nb::gil_scoped_release>())
       .def_prop_ro("events", &runtime_handle::board)
       .def("loads_under_way", &loads_under_way)
@@ -252,6 +273,12 @@ NB_MODULE(_core, m) {
       .def(
           "remove",
           [](runtime_handle& r, const std::string& key) { order(r, [&](runtime& it) { return it.remove(key); }); },
+          nb::arg("key"))
+      .def(
+          "generation",
+          [](runtime_handle& r, const std::string& key) {
+            return ask(r, [&](runtime& it) { return it.generation(key); });
+          },
           nb::arg("key"))
       .def("clear", [](runtime_handle& r) { order(r, [](runtime& it) { return it.clear(); }); })
       .def(

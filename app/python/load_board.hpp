@@ -103,7 +103,7 @@ private:
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::map<uint64_t, known_load> loads_;              // those that were not answered
+  std::map<uint64_t, known_load> loads_;        // those that were not answered
   std::map<file_id, load_progress> under_way_;  // by file
   std::vector<event> events_;
   uint64_t next_number_ = 1;

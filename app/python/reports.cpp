@@ -18,7 +18,19 @@ nb::dict dict_of(const entry_info& entry) {
   one["leases"] = entry.leases;
   one["pinned"] = entry.kept;
   one["last_use"] = entry.last_use;
+  one["tier"] = tier_of(entry.hold) == tier::device ? "device" : "host";
+  one["is_object"] = entry.hold == hold_mode::object;
   return one;
+}
+
+nb::dict dict_of(const registry_counts& counts) {
+  nb::dict all;
+  all["hits"] = counts.hits;
+  all["misses"] = counts.misses;
+  all["puts"] = counts.puts;
+  all["evictions"] = counts.evictions;
+  all["failures"] = counts.failures;
+  return all;
 }
 
 nb::dict dict_of(const memory_bytes& bytes) {
@@ -82,6 +94,7 @@ nb::list list_of(const std::vector<Item>& items) {
 nb::dict dict_of(const model_list& list) {
   nb::dict all;
   all["entries"] = list_of(list.entries);
+  all["counts"] = dict_of(list.counts);
   all["used"] = list.used_bytes;
   all["limit"] = list.limit_bytes;
   return all;

@@ -55,7 +55,8 @@ std::string key_of(const load_order& order) {
 
 expected<get_model> request_of(const load_order& order) {
   get_model request{.key = key_of(order),
-                    .kind = order.kind,
+                    .kind = order.kind.value_or(model_kind::data),
+                    .any_kind = !order.kind,
                     .mode = order.mode,
                     .keep = order.keep,
                     .urgent = order.urgent,
@@ -107,6 +108,17 @@ expected<std::shared_ptr<runtime>> runtime_handle::get() {
   return runtime_;
 }
 
+std::shared_ptr<pending_load> runtime_handle::begin(runtime& running, const lease_request& request,
+                                                    const model_source& source, bool tells) {
+  auto load = board_->add(source.files, tells);
+  load->handle = running.begin(request, [load, board = board_, process = process_](expected<model_answer> answer) {
+    board->answer(*load, answer.map([&](model_answer& there) {
+      return loaded{guarded(std::move(there.lease), process), there.hit};
+    }));
+  });
+  return load;
+}
+
 expected<std::shared_ptr<pending_load>> runtime_handle::begin(const load_order& order) {
   const auto running = get();
   if (!running)
@@ -114,13 +126,19 @@ expected<std::shared_ptr<pending_load>> runtime_handle::begin(const load_order& 
   const auto request = request_of(order);
   if (!request)
     return unexpected(request.error());
-  auto load = board_->add(request->source.files, order.tells);
-  load->handle = (*running)->begin(*request, [load, board = board_, process = process_](expected<model_answer> answer) {
-    board->answer(*load, answer.map([&](model_answer& there) {
-      return loaded{guarded(std::move(there.lease), process), there.hit};
-    }));
+  return begin(**running, *request, request->source, order.tells);
+}
+
+expected<std::shared_ptr<pending_load>> runtime_handle::begin_put(put_object wanted, uint64_t number) {
+  // Made first, so that whatever goes wrong is the end of the object too.
+  wanted.payload = std::shared_ptr<const uint64_t>(new uint64_t{number}, [board = board_](const uint64_t* gone) {
+    board->put({event_kind::dropped, *gone});
+    delete gone;
   });
-  return load;
+  const auto running = get();
+  if (!running)
+    return unexpected(running.error());
+  return begin(**running, wanted, {}, false);
 }
 
 void runtime_handle::close() {

@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,7 @@ namespace longshore::python {
 struct load_order {
   std::vector<std::string> paths{};  ///< none: whatever the key stands for
   std::string key{};                 ///< empty: the paths
-  model_kind kind = model_kind::data;
+  std::optional<model_kind> kind{};  ///< none: `data`, and of what is there any
   cache_mode mode = cache_mode::automatic;
   source_options how{};
   bool urgent = true;
@@ -44,6 +45,9 @@ public:
   /// Looks for the files on the caller's thread, and waits for nothing else.
   expected<std::shared_ptr<pending_load>> begin(const load_order& order);
 
+  /// Puts an object of Python's, known by its number; `dropped` is the event of its end.
+  expected<std::shared_ptr<pending_load>> begin_put(put_object wanted, uint64_t number);
+
   /// Fails what loads, waits for it, and ends the runtime. Leases stay good. Safe to call again.
   void close();
 
@@ -61,6 +65,8 @@ public:
 private:
   runtime_handle(std::unique_ptr<runtime> started, std::shared_ptr<load_board> board);
   expected<std::shared_ptr<runtime>> get();
+  std::shared_ptr<pending_load> begin(runtime& running, const lease_request& request, const model_source& source,
+                                      bool tells);
 
   std::mutex mutex_;  // of runtime_
   std::shared_ptr<runtime> runtime_;

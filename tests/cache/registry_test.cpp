@@ -112,6 +112,16 @@ TEST_F(registry_rules, override_may_change_the_kind) {
   EXPECT_EQ(cache.list().at(0).kind, model_kind::vae);
 }
 
+TEST_F(registry_rules, a_read_only_request_may_take_any_kind) {
+  const auto there = load("a", 1, 10);
+  auto any = look_up("a");
+  any.kind = model_kind::vae;
+  EXPECT_EQ(pick<fail>(cache.get(any)).at(0).reason.code, errc::wrong_kind);
+  any.ticket = 77;
+  any.any_kind = true;
+  EXPECT_EQ(pick<complete>(cache.get(any)).at(0).files, there.files);
+}
+
 TEST_F(registry_rules, what_is_unshared_is_nobody_elses_and_under_no_key) {
   const auto shared = load("a", 1, 10);
   auto mine = request("a", {source(1)}, cache_mode::unshared);

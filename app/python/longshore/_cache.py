@@ -7,6 +7,7 @@ from . import _core
 from ._events import CachedObject, Events
 from ._model import Model
 from ._orders import LoadOptions, Order
+from ._progress import wait_for
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 class Entry(NamedTuple):
     """What a key stands for. memory_bytes: of the limit; file_bytes: of its files on disk. generation: moves whenever
-    the key's meaning does. leases: who uses it. pinned: never evicted. last_use: a counter, larger is later."""
+    the key's meaning does. leases: who uses it. pinned: never evicted. last_use: a counter, larger is later. tier: "host"
+    or "device". is_object: was put, and not loaded."""
 
     key: str
     kind: str
@@ -24,6 +26,7 @@ class Entry(NamedTuple):
     leases: int
     pinned: bool
     last_use: int
+    tier: str
     is_object: bool
 
 
@@ -53,12 +56,7 @@ class Cache:
         """
         order = Order(None, key, {"mode": "read_only", **how}, "")
         pending = self._core.begin({**order.wanted, "tells": False})
-        try:
-            while not pending.wait(60.0):
-                pass
-        except BaseException:
-            pending.cancel()
-            raise
+        wait_for(pending, None)
         number = pending.object()
         return Model(pending, order.framework, False) if number is None else self._events.object(number)
 
@@ -83,7 +81,19 @@ class Cache:
         Raises OutOfBudgetError with the names of those who have the memory.
         """
         number = self._events.add(CachedObject(key, value, on_evict))
-        self._core.put(key, number, size, kind, "override" if replace else "auto", keep, deadline)
+        pending = self._core.begin_put(
+            number,
+            {
+                "key": key,
+                "size": size,
+                "kind": kind,
+                "mode": "override" if replace else "auto",
+                "keep": keep,
+                "deadline": deadline,
+            },
+        )
+        wait_for(pending, None)
+        pending.object()  # raises what went wrong
 
     def keys(self) -> "list[str]":
         return [entry.key for entry in self.entries()]

@@ -3,7 +3,11 @@ from __future__ import annotations
 
 from typing import Any, Callable, Union
 
+from . import _core
 from ._errors import InvalidArgumentError
+
+_LOOK_S = 0.05  # between two looks at the progress of a load
+_PATIENCE_S = 60.0  # between two looks at nothing: loads have deadlines of their own
 
 # True or "tqdm" for a bar; or a function of bytes done, bytes in all, and what the load waits for.
 ProgressWish = Union[None, bool, str, Callable[[int, int, str], object]]
@@ -51,3 +55,17 @@ def progress_of(wish: ProgressWish, name: str) -> "Progress | None":
     if callable(wish):
         return _Callback(wish)
     raise InvalidArgumentError(f"progress is a function, True or 'tqdm', not {wish!r}")
+
+
+def wait_for(pending: _core.PendingLoad, progress: "Progress | None") -> None:
+    """Until it is answered. Whatever ends the wait before that, such as Ctrl-C, cancels the load."""
+    try:
+        while not pending.wait(_LOOK_S if progress else _PATIENCE_S):
+            if progress:
+                progress.show(*pending.progress())
+    except BaseException:
+        pending.cancel()
+        raise
+    finally:
+        if progress:
+            progress.end(*pending.progress())

@@ -13,6 +13,7 @@ from ._cache import Cache
 from ._events import Events
 from ._model import Model
 from ._orders import LoadOptions, Order, PathLike, Source
+from ._progress import wait_for
 from ._settings import Size, bytes_of, from_environment, seconds_of
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 _open_runtimes: "weakref.WeakSet[Runtime]" = weakref.WeakSet()
 _default_lock = threading.Lock()
 _default: "Runtime | None" = None
-
-_LOOK_S = 0.05  # between two looks at the progress of a load
 
 
 class Runtime:
@@ -103,16 +102,7 @@ class Runtime:
         order = Order(source, key, how, self.device)
         progress = order.progress()
         pending = self._core.begin({**order.wanted, "tells": False})
-        try:
-            while not pending.wait(_LOOK_S if progress else 60.0):
-                if progress:
-                    progress.show(*pending.progress())
-        except BaseException:
-            pending.cancel()
-            raise
-        finally:
-            if progress:
-                progress.end(*pending.progress())
+        wait_for(pending, progress)
         return Model(pending, order.framework, order.writable)
 
     def submit(self, source: Source, key: "str | None" = None, **how: "Unpack[LoadOptions]") -> "Load":
