@@ -92,6 +92,11 @@ void count_read(file_load& load, const chunk_read& done) {
     drop_from_page_cache(load.opened->file.fd(), c.offset_bytes, c.length_bytes);
 }
 
+void count_all(file_load& load) {
+  load.done_bytes = load.source.identity.size_bytes;
+  load.report.mapped_bytes = load.done_bytes - load.opened->header->data_begin_bytes;
+}
+
 void count_done(caf::event_based_actor* self, file_load& load, uint32_t index) {
   load.done_bytes += load.plan[index].own_bytes();
   if (load.done_bytes - load.reported_bytes > load.source.identity.size_bytes / 100) {

@@ -65,6 +65,9 @@ void end_wait(file_load& load);
 /// A chunk came from the disk: counts it, and leaves the page cache as it was found.
 void count_read(file_load& load, const chunk_read& done);
 
+/// The whole file is mapped, and in the page cache: nothing of it needs to be read.
+void count_all(file_load& load);
+
 /// A chunk is where it shall be.
 void count_done(caf::event_based_actor* self, file_load& load, uint32_t index);
 

@@ -269,8 +269,12 @@ void start_reading(holder_actor* self, std::shared_ptr<const pin_hold> leave) {
   if (!memory)
     return fail(self, memory.error());
   state.data = (*memory)->data();
-  load.plan = (*memory)->plan(planning(load));
-  if (load.services.options.open_on_own_thread)
+  const bool has_threads = load.services.options.open_on_own_thread;
+  if (has_threads && (*memory)->is_at_hand())
+    count_all(load);
+  else
+    load.plan = (*memory)->plan(planning(load));
+  if (has_threads)
     (*memory)->touch_ahead(load.plan);
   state.chunk_is_in.assign(load.plan.size(), false);
   if (load.source.hold == hold_mode::pinned && load.services.target)

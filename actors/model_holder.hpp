@@ -31,7 +31,7 @@ struct holder_options {
   uint64_t pin_segment_bytes = 32 << 20;  ///< what is page-locked and given back at a time; whole huge pages
   page_cache_mode page_cache = page_cache_mode::automatic;
   bool leave_in_cache = false;     ///< whether a cold read shall leave the file in the page cache
-  bool open_on_own_thread = true;  ///< and touch memory ahead on one; off in tests, where all runs in one thread
+  bool open_on_own_thread = true;  ///< and touch memory on one; off in tests, where all runs in one thread
   std::chrono::milliseconds memory_timeout = std::chrono::seconds{30};  ///< for the arbiter's answers
 };
 

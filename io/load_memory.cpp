@@ -58,6 +58,15 @@ void load_memory::touch_ahead(const std::vector<chunk>& plan) {
   }
 }
 
+bool load_memory::is_at_hand() {
+  auto* mapped = std::get_if<mapping>(&bytes_);
+  const auto size = file().size_bytes();
+  if (mapped == nullptr || estimated_resident_bytes(file().fd(), 0, size).value_or(0) < size)
+    return false;
+  mapped->populate_behind();
+  return true;
+}
+
 std::shared_ptr<const held_file> load_memory::finish() {
   toucher_ = {};
   return std::visit(

@@ -34,6 +34,10 @@ public:
   /// machine may take memory back that is free for a second or two, and be slow to give it again.
   void touch_ahead(const std::vector<chunk>& plan);
 
+  /// Whether it is a mapping of what the page cache has already, by a look at samples. Then there is nothing to wait
+  /// for: its pages are brought in behind the user's back.
+  bool is_at_hand();
+
   /// Where the chunk's bytes belong.
   std::byte* destination(const chunk& c) const { return data() + c.offset_bytes; }
 

@@ -1,11 +1,18 @@
 #include "io/mapping.hpp"
 
+#include <algorithm>
 #include <cerrno>
+#include <system_error>
 #include <utility>
 
 #include <sys/mman.h>
 
 namespace longshore {
+namespace {
+
+constexpr uint64_t populate_step_bytes = 8 << 20;  // short enough for an end to come soon
+
+}  // namespace
 
 expected<mapping> mapping::of(const model_file& file) {
   mapping result;
@@ -22,15 +29,31 @@ expected<mapping> mapping::of(const model_file& file) {
 }
 
 mapping::mapping(mapping&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_bytes_(std::exchange(other.size_bytes_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_bytes_(std::exchange(other.size_bytes_, 0)),
+      populator_(std::move(other.populator_)) {}
 
 mapping& mapping::operator=(mapping&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_bytes_, other.size_bytes_);
+  std::swap(populator_, other.populator_);
   return *this;
 }
 
+void mapping::populate_behind() {
+  try {
+    populator_ = std::jthread{[data = data_, size_bytes = size_bytes_](const std::stop_token& stop) {
+      for (uint64_t at = 0; at < size_bytes && !stop.stop_requested(); at += populate_step_bytes)
+        if (::madvise(data + at, std::min(populate_step_bytes, size_bytes - at), MADV_POPULATE_READ) != 0)
+          return;  // an old kernel: each page comes with its first use
+    }};
+  } catch (const std::system_error&) {
+    populator_ = {};  // no thread to be had: the same
+  }
+}
+
 mapping::~mapping() {
+  populator_ = {};  // it needs the pages
   if (data_ != nullptr)
     ::munmap(data_, size_bytes_);
 }

@@ -13,6 +13,7 @@
 #include "app/python/runtime_handle.hpp"
 #include "gpu/find_device.hpp"
 #include "io/model_folders.hpp"
+#include "io/open_model.hpp"
 
 namespace nb = nanobind;
 
@@ -230,6 +231,23 @@ nb::list loads_under_way(const runtime_handle& handle) {
   return all;
 }
 
+/// The files of a model without a load: mapped, and read from the page cache or the disk where they are used.
+nb::list open_mapped(const std::string& path) {
+  std::vector<std::shared_ptr<const held_file>> mapped;
+  {
+    const nb::gil_scoped_release others_run;
+    for (const auto& source : value_or_raise(find_source({path}, {.hold = hold_choice::mapped})).files) {
+      auto opened = value_or_raise(open_model(source));
+      mapped.push_back(
+          std::make_shared<const held_file>(source.path, opened.header, value_or_raise(mapping::of(opened.file))));
+    }
+  }
+  nb::list files;
+  for (const auto& file : mapped)
+    files.append(nb::cast(leased_file(file, *file, true)));
+  return files;
+}
+
 preload_config read_config(const std::string& text, const std::string& path) {
   return value_or_raise(parse_preload_config(text, path));
 }
@@ -301,6 +319,7 @@ NB_MODULE(_core, m) {
       .def_prop_ro("host_limit", [](runtime_handle& r) {
         return ask(r, [](runtime& it) -> expected<uint64_t> { return it.host_limit_bytes(); });
       });
+  m.def("open_mapped", &open_mapped, nb::arg("path"));
   m.def("start", &start, nb::arg("wanted"));
   m.def(
       "read_config", [](const std::string& text, const std::string& path) { return dict_of(read_config(text, path)); },

@@ -4,8 +4,8 @@ namespace nb = nanobind;
 
 namespace longshore::python {
 
-leased_file::leased_file(shared_lease lease, const held_file& file, bool writable)
-    : lease_(std::move(lease)),
+leased_file::leased_file(std::shared_ptr<const void> owner, const held_file& file, bool writable)
+    : owner_(std::move(owner)),
       path_(&file.path()),
       tensors_(&file.tensors()),
       header_(&file.header()),
@@ -15,8 +15,8 @@ leased_file::leased_file(shared_lease lease, const held_file& file, bool writabl
     data_ = {file.bytes_of(tensors_->front()).data(), tensors_->back().end_bytes};
 }
 
-leased_file::leased_file(shared_lease lease, const device_file& file, bool writable)
-    : lease_(std::move(lease)),
+leased_file::leased_file(std::shared_ptr<const void> owner, const device_file& file, bool writable)
+    : owner_(std::move(owner)),
       path_(&file.path()),
       tensors_(&file.tensors()),
       layout_(&file.layout()),

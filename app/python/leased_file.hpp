@@ -1,8 +1,8 @@
 #pragma once
-/// One file of a leased model as Python sees it: where its bytes are, and what lies where in them.
+/// One file of a model as Python sees it: where its bytes are, and what lies where in them.
 ///
-/// Owns a share of the lease, so that a buffer of it keeps the memory. Immutable, any thread that has the interpreter's
-/// lock. Failure: none; a file on a GPU has no buffer, and says so as Python's BufferError.
+/// Owns a share of the lease or of the file, so that a buffer of it keeps the memory. Immutable, any thread that has
+/// the interpreter's lock. Failure: none; a file on a GPU has no buffer, and says so as Python's BufferError.
 
 #include <span>
 #include <string>
@@ -16,8 +16,8 @@ namespace longshore::python {
 class leased_file {
 public:
   /// `writable`: whether Python may write to its memory.
-  leased_file(shared_lease lease, const held_file& file, bool writable);
-  leased_file(shared_lease lease, const device_file& file, bool writable);
+  leased_file(std::shared_ptr<const void> owner, const held_file& file, bool writable);
+  leased_file(std::shared_ptr<const void> owner, const device_file& file, bool writable);
 
   const std::string& path() const { return *path_; }
   /// "cpu", or the device's name.
@@ -35,7 +35,7 @@ public:
 private:
   size_t begin_of(size_t tensor) const;
 
-  shared_lease lease_;
+  std::shared_ptr<const void> owner_;
   const std::string* path_;
   const std::vector<tensor_info>* tensors_;
   const safetensors_header* header_ = nullptr;  // of a file in host memory

@@ -8,10 +8,11 @@ import functools
 from typing import Any, Callable, Tuple
 
 from . import _core
+from ._errors import InvalidArgumentError
 
 # name -> (the format's type, shape, begin in bytes, size in bytes)
 Facts = Tuple[str, Tuple[int, ...], int, int]
-Maker = Callable[[_core.File, Facts], Any]
+Maker = Callable[[_core.File, int, Facts], Any]  # the int: the address at which the file's bytes begin
 
 _TORCH_NAMES = {
     "BOOL": "bool",
@@ -40,25 +41,44 @@ _NUMPY_NAMES = {
 }
 
 
+_FORMAT_NAMES = {text: name for name, text in _TORCH_NAMES.items()}
+
+
+def format_type(dtype: Any) -> "str | None":
+    """The format's name of a type of torch or numpy, or of a name of either; None for None."""
+    if dtype is None:
+        return None
+    text = dtype if isinstance(dtype, str) else getattr(dtype, "name", str(dtype)).removeprefix("torch.")
+    name = text.upper() if text.upper() in _TORCH_NAMES else _FORMAT_NAMES.get(text.removeprefix("torch."))
+    if name is None:
+        raise InvalidArgumentError(f"there is no type {dtype!r}; write one of torch or numpy, or such as 'F16'")
+    return name
+
+
 @functools.cache
 def _torch_maker() -> Maker:
     import torch
 
-    known = {name: getattr(torch, text) for name, text in _TORCH_NAMES.items() if hasattr(torch, text)}
+    known = {
+        name: (getattr(torch, text), getattr(torch, text).itemsize)
+        for name, text in _TORCH_NAMES.items()
+        if hasattr(torch, text)
+    }
+    frombuffer = torch.frombuffer
 
-    def make(file: _core.File, facts: Facts) -> Any:
+    def make(file: _core.File, address: int, facts: Facts) -> Any:
         name, shape, begin, size = facts
         if name not in known:
             raise TypeError(f"torch {torch.__version__} has no type for {name}")
-        dtype = known[name]
+        dtype, width = known[name]
         if name == "F4":  # torch counts pairs
             shape = (*shape[:-1], shape[-1] // 2)
         if size == 0:
             return torch.empty(shape, dtype=dtype)
-        if (file.address + begin) % dtype.itemsize:
-            copied = bytearray(memoryview(file)[begin : begin + size])
-            return torch.frombuffer(copied, dtype=dtype).reshape(shape)
-        return torch.frombuffer(file, dtype=dtype, count=size // dtype.itemsize, offset=begin).reshape(shape)
+        if (address + begin) % width:
+            return frombuffer(bytearray(memoryview(file)[begin : begin + size]), dtype=dtype).view(shape)
+        # A storage of its own, of the tensor's size: what saves or moves it takes no more than its bytes along.
+        return frombuffer(file, dtype=dtype, count=size // width, offset=begin).view(shape)
 
     return make
 
@@ -69,7 +89,7 @@ def _numpy_maker() -> Maker:
 
     known = {name: numpy.dtype(text) for name, text in _NUMPY_NAMES.items()}
 
-    def make(file: _core.File, facts: Facts) -> Any:
+    def make(file: _core.File, address: int, facts: Facts) -> Any:
         name, shape, begin, size = facts
         if name not in known:
             raise TypeError(f"numpy has no type for {name}; Model.bytes_of gives the bytes, longshore.torch tensors")

@@ -23,6 +23,10 @@ class InvalidArgumentError(Error, ValueError):
     """What was asked for makes no sense."""
 
 
+class WrongKindError(InvalidArgumentError):
+    """The key stands for something of another kind."""
+
+
 class NotFoundError(Error, FileNotFoundError):
     """There is no such file or key."""
 
@@ -59,7 +63,7 @@ _BY_CODE: dict[str, type[Error]] = {
     "bad_argument": InvalidArgumentError,
     "not_found": NotFoundError,
     "bad_config": InvalidArgumentError,
-    "wrong_kind": InvalidArgumentError,
+    "wrong_kind": WrongKindError,
     "io_failed": FileError,
     "changed_on_disk": FileError,
     "out_of_budget": OutOfBudgetError,
@@ -70,7 +74,7 @@ _BY_CODE: dict[str, type[Error]] = {
 
 
 @functools.cache
-def _format_error() -> type[Error]:
+def format_error() -> type[Error]:
     try:
         from safetensors import SafetensorError
     except ImportError:
@@ -80,7 +84,7 @@ def _format_error() -> type[Error]:
 
 def make(code: str, text: str, path: str, where: str, os_error: int) -> Error:
     """The exception for an error of the extension."""
-    kind = _format_error() if code in ("bad_format", "mismatch") else _BY_CODE.get(code, StoppedError)
+    kind = format_error() if code in ("bad_format", "mismatch") else _BY_CODE.get(code, StoppedError)
     made = kind(text)
     made.code, made.path, made.where = code, path, where
     if isinstance(made, OSError):

@@ -21,12 +21,13 @@ class Model(Mapping):  # type: ignore[type-arg]
         # torch would warn at every tensor of a buffer that is read-only.
         self.key, self.kind, self.generation, self.hit, self._files = pending.taken(writable or framework == "torch")
         self._framework = framework
-        self._tensors: "dict[str, tuple[_core.File, _arrays.Facts]]" = {}
+        self._tensors: "dict[str, tuple[_core.File, int, _arrays.Facts]]" = {}
         for file in self._files:
-            for name, facts in file.tensors().items():
-                if name in self._tensors:
-                    raise InvalidArgumentError(f"two files of the model have a tensor {name!r}; load each by itself")
-                self._tensors[name] = file, facts
+            address = file.address
+            here = {name: (file, address, facts) for name, facts in file.tensors().items()}
+            if twice := self._tensors.keys() & here.keys():
+                raise InvalidArgumentError(f"two files of the model have a tensor {min(twice)!r}; load each by itself")
+            self._tensors.update(here)
 
     def __getitem__(self, name: str) -> Any:
         return _arrays.maker(self._framework)(*self._tensors[name])
@@ -43,24 +44,24 @@ class Model(Mapping):  # type: ignore[type-arg]
     def tensors(self) -> "dict[str, Any]":
         """All of them, in the order of the files."""
         make = _arrays.maker(self._framework)
-        return {name: make(file, facts) for name, (file, facts) in self._tensors.items()}
+        return {name: make(*where) for name, where in self._tensors.items()}
 
     def dtype_of(self, name: str) -> str:
         """The tensor's type by its name in the format, such as "BF16"."""
-        return self._tensors[name][1][0]
+        return self._tensors[name][2][0]
 
     def shape_of(self, name: str) -> "tuple[int, ...]":
-        return self._tensors[name][1][1]
+        return self._tensors[name][2][1]
 
     def bytes_of(self, name: str) -> memoryview:
         """The tensor's bytes in the file's order, whatever its type; read-only."""
-        file, (_, _, begin, size) = self._tensors[name]
+        file, _, (_, _, begin, size) = self._tensors[name]
         return memoryview(file).toreadonly()[begin : begin + size]
 
     @property
     def bytes(self) -> int:
         """Of all tensors together."""
-        return sum(size for _, (_, _, _, size) in self._tensors.values())
+        return sum(size for _, _, (_, _, _, size) in self._tensors.values())
 
     @property
     def device(self) -> str:

@@ -3,16 +3,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._runtime import PathLike, default_runtime
+from ._drop_in import load_file as _load_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ._orders import DType, PathLike
 
-def load_file(filename: PathLike) -> "dict[str, NDArray[Any]]":
+
+def load_file(filename: PathLike, *, backend: str = "auto", dtype: DType = None) -> "dict[str, NDArray[Any]]":
     """All tensors of a .safetensors file, or of the files of a .safetensors.index.json.
 
-    The arrays are read-only views of memory that all who load the file share; `copy()` one to write to it.
+    They are nobody else's, so they may be written to; the file never changes. backend and dtype: as for longshore.torch.
     Raises TypeError where numpy has no such type (bfloat16, float8).
     """
-    return dict(default_runtime().load(filename))
+    arrays: "dict[str, Any]" = _load_file(filename, "numpy", "cpu", backend, dtype)
+    return arrays

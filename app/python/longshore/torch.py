@@ -1,21 +1,31 @@
 """torch tensors: `load_file` in place of safetensors.torch's."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
-from ._runtime import PathLike, default_runtime
+from ._drop_in import load_file as _load_file
 
 if TYPE_CHECKING:
     import torch
 
+    from ._orders import DType, PathLike
 
-def load_file(filename: PathLike, device: "Union[str, int, torch.device]" = "cpu") -> "dict[str, torch.Tensor]":
+
+def load_file(
+    filename: PathLike,
+    device: "Union[str, int, torch.device]" = "cpu",
+    *,
+    backend: str = "auto",
+    dtype: DType = None,
+) -> "dict[str, torch.Tensor]":
     """All tensors of a .safetensors file, or of the files of a .safetensors.index.json.
 
-    On the CPU they are views of memory that this call has read for them alone, so they may be written to; the file
-    never changes. It counts under the runtime's limit until the last view of the last tensor is gone.
+    They are nobody else's, so they may be written to; the file never changes. On the CPU they are views of memory that
+    counts under the runtime's limit, or of the page cache, until the last view of the last tensor is gone.
+    device: any of torch's; the default runtime's own (LONGSHORE_DEVICE) gets them without a copy on the way.
+    backend: "mmap" for views of the page cache, "pread" for memory of their own, "auto" for the first if the file is
+        in the page cache, and the second if not.
+    dtype: what float tensors become while they are read; bit for bit as `tensor.to(dtype)`.
     """
-    model = default_runtime().load(filename, framework="torch")
-    if device in ("cpu", None):
-        return dict(model)
-    return {name: tensor.to(device) for name, tensor in model.items()}
+    tensors: "dict[str, Any]" = _load_file(filename, "torch", device, backend, dtype)
+    return tensors
