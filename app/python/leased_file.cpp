@@ -1,5 +1,7 @@
 #include "app/python/leased_file.hpp"
 
+#include <nanobind/stl/string.h>
+
 namespace nb = nanobind;
 
 namespace longshore::python {

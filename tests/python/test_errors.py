@@ -54,7 +54,7 @@ def test_engine():
 def test_a_name_in_two_files(plain, tmp_path):
     other = tmp_path / "other.safetensors"
     other.write_bytes(plain.read_bytes())
-    with pytest.raises(ValueError, match="two files of the model have a tensor 'layer.01'"):
+    with pytest.raises(ValueError, match="two files of the model have a tensor 'layer.00'"):
         longshore.default_runtime().load([plain, other])
 
 

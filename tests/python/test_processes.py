@@ -11,7 +11,7 @@ import sys, time, longshore
 runtime = longshore.Runtime(host_limit=12 << 30)
 print("loading", flush=True)
 try:
-    runtime.load(sys.argv[1], hold="owned")
+    runtime.load(sys.argv[1], hold="owned", framework="numpy")
     print("loaded")
 except KeyboardInterrupt:
     print(time.monotonic(), flush=True)
@@ -35,7 +35,7 @@ def test_exit_in_mid_load(child, huge):
     source = """
 import sys, threading, longshore
 runtime = longshore.Runtime(host_limit=12 << 30)
-threading.Thread(target=runtime.load, args=(sys.argv[1],), kwargs={"hold": "owned"}, daemon=True).start()
+threading.Thread(target=runtime.load, args=(sys.argv[1],), kwargs={"hold": "owned", "framework": "numpy"}, daemon=True).start()
 """
     process = child(source, huge)
     process.communicate(timeout=WAIT_S)
@@ -60,7 +60,7 @@ runtime = longshore.Runtime(host_limit=12 << 30)
 done = threading.Event()
 def load():
     try:
-        runtime.load(sys.argv[1], hold="owned", deadline=0.5)
+        runtime.load(sys.argv[1], hold="owned", framework="numpy", deadline=0.5)
     except TimeoutError:
         done.set()
 threading.Thread(target=load).start()
