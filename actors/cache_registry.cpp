@@ -8,6 +8,7 @@
 #include <caf/send.hpp>
 
 #include "actors/device_holder.hpp"
+#include "actors/object_holder.hpp"
 #include "actors/traced_actor.hpp"
 #include "cache/registry.hpp"
 #include "messages/cache.hpp"
@@ -22,6 +23,7 @@ struct holding {
   std::shared_ptr<const held_file> held;
   std::shared_ptr<const device_file> on_device;
   load_report report;
+  std::shared_ptr<const void> object;
 };
 
 struct waiting_client {
@@ -30,6 +32,7 @@ struct waiting_client {
   std::shared_ptr<const shard_index> index;
   std::string index_path;
   std::string key;
+  bool puts = false;
   bool watched = false;  // its client counts in `clients`
   bool timed_out = false;
 };
@@ -52,7 +55,8 @@ struct registry_state {
   shard_check last_check;
   std::vector<std::string> broken;  // keys whose shards disagree; they go once all orders at hand are carried out
   ticket_id next_ticket = 1;
-  size_t next_lane = 0;  // of the device: files take its streams in turn
+  size_t next_lane = 0;                 // of the device: files take its streams in turn
+  std::shared_ptr<const void> payload;  // of the put that is being handled
   uint64_t traced_bytes = 0;
 };
 
@@ -62,12 +66,16 @@ void run(registry_actor* self, const actions& todo);
 
 error unfinished(const waiting_client& waiting) {
   return {.code = errc::timed_out,
-          .what = "the model \"" + waiting.key + "\" was not there before its deadline; its disk may be stuck"};
+          .what = waiting.puts
+                      ? "there was no memory for the object \"" + waiting.key + "\" before its deadline"
+                      : "the model \"" + waiting.key + "\" was not there before its deadline; its disk may be stuck"};
 }
 
 caf::actor spawn_holder(registry_actor* self, const start_load& order) {
   auto& state = self->state;
   const auto& lanes = state.services.lanes;
+  if (order.source.hold == hold_mode::object)
+    return spawn_object_holder(self, order, state.services, state.payload);
   if (tier_of(order.source.hold) == tier::host)
     return spawn_model_holder(self, order, state.services);
   const auto lane = lanes.empty() ? device_lane{} : lanes[state.next_lane++ % lanes.size()];
@@ -79,8 +87,9 @@ caf::actor spawn_holder(registry_actor* self, const start_load& order) {
 void carry_out(registry_actor* self, const start_load& order) {
   auto holder = spawn_holder(self, order);
   self->monitor(holder);
-  self->state.files.emplace(order.file,
-                            holding{.holder = std::move(holder), .held = nullptr, .on_device = nullptr, .report = {}});
+  self->state.files.emplace(
+      order.file,
+      holding{.holder = std::move(holder), .held = nullptr, .on_device = nullptr, .report = {}, .object = nullptr});
 }
 
 /// Orders that leave the file where it is.
@@ -96,6 +105,7 @@ void carry_out(registry_actor* self, const keep_file& order) { tell_holder(self,
 template <class Order>
 void carry_out(registry_actor* self, const Order& order) {
   auto& holding = self->state.files.at(order.file);
+  holding.object.reset();
   holding.on_device.reset();
   holding.held.reset();  // grant and promote come before there is anything; after the others nobody may use it
   tell_holder(self, order);
@@ -105,8 +115,9 @@ void carry_out(registry_actor* self, const Order& order) {
 /// it was loaded.
 expected<void> check_parts(registry_state& state, const waiting_client& waiting, const leased_model& model) {
   auto& [generation, verdict] = state.last_check;
-  if (!waiting.index || generation == model.generation)
-    return waiting.index ? verdict : expected<void>{};
+  const bool has_parts = waiting.index && !model.object;
+  if (!has_parts || generation == model.generation)
+    return has_parts ? verdict : expected<void>{};
   std::vector<std::vector<std::string_view>> names;
   const auto add_names = [&](const std::vector<tensor_info>& tensors) {
     auto& of_file = names.emplace_back();
@@ -145,12 +156,15 @@ void carry_out(registry_actor* self, const complete& done) {
   auto waiting = stop_waiting(self, done.ticket);
   leased_model model{.key = done.key, .kind = done.kind, .generation = done.generation};
   for (auto file : done.files) {
-    const auto& [holder, held, on_device, report] = state.files.at(file);
+    const auto& [holder, held, on_device, report, object] = state.files.at(file);
     if (held)
       model.files.push_back(held);
     if (on_device)
       model.device_files.push_back(on_device);
-    model.reports.push_back(report);
+    if (object)
+      model.object = object;
+    else
+      model.reports.push_back(report);
   }
   const auto whole = done.hit ? expected<void>{} : check_parts(state, waiting, model);
   auto lease = std::make_shared<const model_lease>(std::move(model), done.lease,
@@ -194,28 +208,56 @@ void run(registry_actor* self, const actions& todo) {
   answer_stop_if_over(self);
 }
 
-caf::response_promise get(registry_actor* self, const get_model& request) {
+/// Whoever sent the message at hand waits for a lease. `ask`: the rule's answer to the new ticket.
+template <class Ask>
+caf::response_promise wait_for_lease(registry_actor* self, waiting_client waiting, std::chrono::milliseconds deadline,
+                                     const Ask& ask) {
   auto& state = self->state;
   const auto ticket = state.next_ticket++;
-  auto client = caf::actor_cast<caf::actor_addr>(self->current_sender());
-  auto promise = self->make_response_promise();  // takes the sender out of the message
-  state.waiting.emplace(ticket, waiting_client{.promise = promise,
-                                               .client = client,
-                                               .index = request.source.index,
-                                               .index_path = request.source.index_path,
-                                               .key = request.key});
-  run(self, state.rule->get({.ticket = ticket,
-                             .key = request.key,
-                             .kind = request.kind,
-                             .mode = request.mode,
-                             .files = request.source.files,
-                             .layout_tag = request.source.layout_tag,
-                             .keep = request.keep,
-                             .urgent = request.urgent}));
+  waiting.client = caf::actor_cast<caf::actor_addr>(self->current_sender());
+  auto promise = waiting.promise = self->make_response_promise();  // takes the sender out of the message
+  state.waiting.emplace(ticket, std::move(waiting));
+  run(self, ask(ticket));
   if (auto waits = state.waiting.find(ticket); waits != state.waiting.end()) {  // not for hits: those are over
-    self->delayed_send(self, request.deadline, ticket_deadline{ticket});
+    self->delayed_send(self, deadline, ticket_deadline{ticket});
     watch(self, waits->second);
   }
+  return promise;
+}
+
+caf::response_promise get(registry_actor* self, const get_model& request) {
+  waiting_client waiting{.index = request.source.index, .index_path = request.source.index_path, .key = request.key};
+  return wait_for_lease(self, std::move(waiting), request.deadline, [&](ticket_id ticket) {
+    return self->state.rule->get({.ticket = ticket,
+                                  .key = request.key,
+                                  .kind = request.kind,
+                                  .mode = request.mode,
+                                  .files = request.source.files,
+                                  .layout_tag = request.source.layout_tag,
+                                  .keep = request.keep,
+                                  .urgent = request.urgent});
+  });
+}
+
+caf::response_promise put(registry_actor* self, const put_object& request) {
+  auto& state = self->state;
+  if (!request.payload) {
+    auto promise = self->make_response_promise();
+    promise.deliver(model_answer{
+        .lease = nullptr,
+        .reason = {.code = errc::bad_argument, .what = "there is no object to put under '" + request.key + "'"}});
+    return promise;
+  }
+  state.payload = request.payload;
+  auto promise = wait_for_lease(self, {.key = request.key, .puts = true}, request.deadline, [&](ticket_id ticket) {
+    return state.rule->put({.ticket = ticket,
+                            .key = request.key,
+                            .kind = request.kind,
+                            .mode = request.mode,
+                            .bytes = request.bytes,
+                            .keep = request.keep});
+  });
+  state.payload.reset();
   return promise;
 }
 
@@ -238,6 +280,7 @@ void ready(registry_actor* self, const file_ready& file) {
   found->second.held = file.held;
   found->second.on_device = file.on_device;
   found->second.report = file.report;
+  found->second.object = file.object;
   run(self, self->state.rule->file_ready(file.file));
 }
 
@@ -288,6 +331,7 @@ caf::behavior registry_behavior(registry_actor* self, const cache_registry_optio
   self->set_down_handler([=](const caf::down_msg& down) { bury(self, down); });
   return {
       [=](const get_model& request) { return get(self, request); },
+      [=](const put_object& request) { return put(self, request); },
       [=](const return_lease& message) { run(self, self->state.rule->lease_returned(message.lease)); },
       [=](const ticket_deadline& message) { ticket_expired(self, message.ticket); },
       [=](const memory_deadline& message) { run(self, self->state.rule->reservation_deadline(message.file)); },
@@ -306,7 +350,7 @@ caf::behavior registry_behavior(registry_actor* self, const cache_registry_optio
       [=](clear_models) { return change(self, self->state.rule->clear()); },
       [=](list_models) {
         const auto& rule = *self->state.rule;
-        return model_list{rule.list(), rule.used_bytes(), rule.limit_bytes()};
+        return model_list{rule.list(), rule.used_bytes(), rule.limit_bytes(), rule.counts()};
       },
       [=](stop_models) { return stop(self); },
   };

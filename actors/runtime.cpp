@@ -172,7 +172,11 @@ void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_
                             .memory_timeout = options.memory_timeout},
                            services);
   preloader = spawn_preloader(system, registry);
-  keeper = spawn_block_keeper(system, arbiter, {.on_kept = [p = pool](uint64_t bytes) { p->leave_room(bytes); }});
+  keeper = spawn_block_keeper(system, arbiter,
+                              {.on_kept = [p = pool, room = std::shared_ptr<const void>{}](uint64_t bytes) mutable {
+                                room.reset();
+                                room = p->leave_room(bytes);
+                              }});
 }
 
 /// A system that cannot tell how short of memory it is is not watched.
@@ -240,6 +244,13 @@ load_handle runtime::begin(const get_model& request, load_callback on_answer) {
 void load_handle::cancel() const {
   if (const auto alive = caf::actor_cast<caf::actor>(client_))
     caf::anon_send(alive, cancel_request{});
+}
+
+expected<model_answer> runtime::put(const put_object& object) {
+  auto answer = parts_->ask<model_answer>(parts_->registry, object.deadline + answer_slack, object);
+  if (answer && !answer->lease)
+    return unexpected(answer->reason);
+  return answer;
 }
 
 expected<std::vector<preload_outcome>> runtime::preload(std::vector<preload_item> items) {

@@ -80,6 +80,10 @@ public:
   /// not block. `cancelled` after the handle's `cancel`.
   load_handle begin(const get_model& request, load_callback on_answer);
 
+  /// A lease on the object, which is in the cache from now on. `out_of_budget` with the holders' names, `timed_out`,
+  /// `wrong_kind`, ...
+  expected<model_answer> put(const put_object& object);
+
   /// One outcome an item, in order.
   expected<std::vector<preload_outcome>> preload(std::vector<preload_item> items);
 

@@ -21,8 +21,9 @@ struct file_identity {
 };
 
 /// How the bytes of a file are held: read into memory of our own, the same and page-locked as far as the budget goes,
-/// mapped from the page cache, or on the device alone.
-enum class hold_mode : uint8_t { owned, pinned, mapped, device };
+/// mapped from the page cache, or on the device alone. An object is no file at all: a value of a client's own, which is
+/// held as one and cannot be read again.
+enum class hold_mode : uint8_t { owned, pinned, mapped, device, object };
 
 /// Which memory that is, and so whose limit it counts under.
 enum class tier : uint8_t { host, device };
@@ -32,8 +33,8 @@ constexpr tier tier_of(hold_mode hold) { return hold == hold_mode::device ? tier
 
 /// One file and how to hold it. Compared without the path: hard links and symlinks lead to the same bytes.
 struct file_source {
-  std::string path;
-  file_identity identity{};
+  std::string path;          ///< of an object: the key that it was put under
+  file_identity identity{};  ///< of an object: its size, and a number that no other has
   hold_mode hold = hold_mode::owned;
   bool any_hold =
       false;  ///< of a request: the hold is a preference, and a file held otherwise in the same tier is as good
@@ -43,7 +44,7 @@ struct file_source {
   /// Whether a file that is held as `held` is what this asks for.
   bool is_satisfied_by(const file_source& held) const {
     const bool pinned_is_owned_too = hold == hold_mode::owned && held.hold == hold_mode::pinned;
-    const bool any_will_do = any_hold && tier_of(hold) == tier_of(held.hold);
+    const bool any_will_do = any_hold && tier_of(hold) == tier_of(held.hold) && held.hold != hold_mode::object;
     return identity == held.identity && cast_to == held.cast_to &&
            (hold == held.hold || pinned_is_owned_too || any_will_do);
   }

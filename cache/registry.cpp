@@ -16,17 +16,45 @@ registry::registry(registry_limits limits)
 actions registry::get(const get_request& request) {
   assert(!tickets_.contains(request.ticket));
   actions out;
-  if (auto problem = objection(request)) {
+  const bool names_object = std::any_of(request.files.begin(), request.files.end(),
+                                        [](const file_source& file) { return file.hold == hold_mode::object; });
+  auto problem = names_object ? error{errc::bad_argument, "an object is put, not loaded"} : objection(request);
+  if (problem) {
     out.push_back(fail{request.ticket, *problem});
   } else if (is_hit(request)) {
     hit(request, out);
   } else if (auto load = joinable_load(request)) {
     join(*load, request, out);
   } else if (request.mode == cache_mode::read_only) {
+    ++counts_.misses;
     out.push_back(fail{request.ticket, not_found(request.key)});
   } else {
     begin_load(request, out);
   }
+  settle(out);
+  return out;
+}
+
+actions registry::put(const put_request& wanted) {
+  assert(!tickets_.contains(wanted.ticket));
+  actions out;
+  // The number of the file that it becomes makes it like no other.
+  const file_source object{
+      .path = wanted.key, .identity = {.inode = next_file_, .size_bytes = wanted.bytes}, .hold = hold_mode::object};
+  const get_request request{.ticket = wanted.ticket,
+                            .key = wanted.key,
+                            .kind = wanted.kind,
+                            .mode = wanted.mode,
+                            .files = {object},
+                            .keep = wanted.keep,
+                            .urgent = true};
+  auto problem = wanted.mode == cache_mode::read_only
+                     ? error{errc::bad_argument, "a read-only request puts nothing under '" + wanted.key + "'"}
+                     : objection(request);
+  if (problem)
+    out.push_back(fail{wanted.ticket, *problem});
+  else
+    begin_load(request, out);
   settle(out);
   return out;
 }
@@ -127,9 +155,12 @@ void registry::begin_load(const get_request& request, actions& out) {
   }
   const auto& begun = loads_.emplace(id, std::move(load)).first->second;
   tickets_.emplace(request.ticket, id);
-  if (all_ready(begun))
+  if (all_ready(begun)) {
     finish_load(id, true, out);
-  else if (auto too_large = too_large_together(begun))
+    return;
+  }
+  ++(request.files.front().hold == hold_mode::object ? counts_.puts : counts_.misses);
+  if (auto too_large = too_large_together(begun))
     fail_load(id, *too_large, out);
   else if (request.urgent)
     hurry(begun.files, out);
@@ -219,7 +250,8 @@ expected<actions> registry::keep(const std::string& key, bool kept) {
 std::vector<entry_info> registry::list() const {
   std::vector<entry_info> all;
   for (const auto& [key, e] : entries_) {
-    auto& info = all.emplace_back(entry_info{key, e.kind, e.generation, 0, 0, e.leases, e.kept, e.files, e.last_use});
+    auto& info = all.emplace_back(entry_info{key, e.kind, e.generation, 0, 0, e.leases, e.kept, e.files, e.last_use,
+                                             files_.at(e.files.front()).source.hold});
     for (auto file : std::set(e.files.begin(), e.files.end())) {
       info.size_bytes += files_.at(file).source.identity.size_bytes;
       info.reserved_bytes += ledger_of(file).held_bytes(file);

@@ -49,6 +49,10 @@ public:
   /// stay as long as the lease and under no key; the key is what errors call them.
   actions get(const get_request& request);
 
+  /// Puts an object in place of what the key stands for, of the same kind unless in override. To all other rules it is
+  /// a file in the making that no other request shares, and that only its key leads to.
+  actions put(const put_request& request);
+
   /// The ticket's user no longer waits: it is answered `cancelled`, and a load that nobody else waits for is cancelled.
   actions give_up(ticket_id ticket);
 
@@ -93,6 +97,7 @@ public:
   /// Moves each time the key is put, replaced, evicted or removed; also defined for a key that is absent.
   uint64_t generation(const std::string& key) const;
 
+  const registry_counts& counts() const { return counts_; }
   uint64_t used_bytes(tier where = tier::host) const { return ledger(where).used_bytes(); }
   uint64_t limit_bytes(tier where = tier::host) const { return ledger(where).limit_bytes(); }
   size_t file_count() const { return files_.size(); }
@@ -217,6 +222,7 @@ private:
   load_id next_load_ = 1;
   lease_id next_lease_ = 1;
   uint64_t uses_ = 0;  // the logical clock behind last_use
+  registry_counts counts_;
   bool stopped_ = false;
 };
 

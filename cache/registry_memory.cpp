@@ -125,6 +125,7 @@ void registry::evict(file_id file, actions& out) {
   const auto keys = files_.at(file).keys;  // empty when an earlier victim's entry took it along
   for (const auto& key : keys)
     remove_entry(key, out);
+  counts_.evictions += keys.size();
   forget_spare(file, out);
 }
 
@@ -183,7 +184,9 @@ uint64_t registry::kept_bytes(tier where) const {
 
 void registry::refuse(file_id file, errc code, const std::string& why, actions& out) {
   auto& held = files_.at(file);
-  const error reason{code, why, held.source.path};
+  const auto& path = held.source.path;
+  const auto reason =
+      held.source.hold == hold_mode::object ? error{code, "'" + path + "' " + why} : error{code, why, path};
   const auto loads = held.loads;
   out.push_back(refuse_bytes{file, reason});
   start_dropping(file);

@@ -147,6 +147,7 @@ void registry::finish_load(load_id id, bool was_hit, actions& out) {
 
 void registry::fail_load(load_id id, const error& reason, actions& out) {
   const auto load = take_load(id);
+  counts_.failures += reason.code == errc::cancelled ? 0 : 1;
   for (const auto& w : load.waiters)
     out.push_back(fail{w.ticket, reason});
   for (auto file : load.files)
@@ -182,6 +183,7 @@ void registry::complete_ticket(ticket_id ticket, bool was_hit, const std::string
                                uint64_t generation, const std::vector<file_id>& files, actions& out) {
   const auto id = next_lease_++;
   const auto now = ++uses_;
+  counts_.hits += was_hit ? 1 : 0;
   std::vector<file_id> leased_anew;
   for (auto file : std::set(files.begin(), files.end())) {
     if (++files_.at(file).leases == 1)

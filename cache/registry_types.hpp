@@ -42,6 +42,16 @@ struct get_request {
   bool urgent = false;               ///< someone waits for it, so it goes before a prefetch
 };
 
+/// A value of the caller's own, of a size known beforehand.
+struct put_request {
+  ticket_id ticket = 0;
+  std::string key;
+  model_kind kind{};
+  cache_mode mode = cache_mode::automatic;  ///< override: the key's kind may change; read_only puts nothing
+  uint64_t bytes = 0;                       ///< of host memory
+  bool keep = false;                        ///< never evict the entry
+};
+
 /// Start a holder for this file. It answers `file_opened`, or `file_failed`.
 struct start_load {
   file_id file;
@@ -114,12 +124,22 @@ struct entry_info {
   std::string key;
   model_kind kind;
   uint64_t generation;
-  uint64_t size_bytes;      ///< of its files on disk
+  uint64_t size_bytes;      ///< of its files on disk, or of the object
   uint64_t reserved_bytes;  ///< of host or device memory; files shared with other entries count in each
   size_t leases;
   bool kept;
   std::vector<file_id> files;
   uint64_t last_use;  ///< a counter, not a time: larger is later
+  hold_mode hold;     ///< of its first file
+};
+
+/// What has happened so far. Only ever grows.
+struct registry_counts {
+  uint64_t hits = 0;       ///< requests that needed no load
+  uint64_t misses = 0;     ///< loads begun, and read-only requests that found nothing
+  uint64_t puts = 0;       ///< puts begun
+  uint64_t evictions = 0;  ///< entries lost because their memory was needed
+  uint64_t failures = 0;   ///< loads and puts that failed, those that were given up not counted
 };
 
 }  // namespace longshore

@@ -134,10 +134,16 @@ uint64_t arena_pool::give_back_idle() {
   return bytes;
 }
 
-void arena_pool::leave_room(uint64_t bytes) {
-  const std::lock_guard guard{mutex_};
-  room_bytes_ = bytes;
-  trim_idle_to(idle_limit_bytes());
+std::shared_ptr<const void> arena_pool::leave_room(uint64_t bytes) {
+  {
+    const std::lock_guard guard{mutex_};
+    room_bytes_ += bytes;
+    trim_idle_to(idle_limit_bytes());
+  }
+  return {nullptr, [pool = shared_from_this(), bytes](const void*) {
+            const std::lock_guard guard{pool->mutex_};
+            pool->room_bytes_ -= bytes;
+          }};
 }
 
 uint64_t arena_pool::idle_limit_bytes() const {

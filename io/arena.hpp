@@ -62,8 +62,9 @@ public:
   /// Unmaps all idle arenas: the system needs the memory more than the next load does. How much that was.
   uint64_t give_back_idle();
 
-  /// Keeps idle arenas out of so many bytes of the limit, for others who share it. What is in use is not looked at.
-  void leave_room(uint64_t bytes);
+  /// Keeps idle arenas out of so many bytes of the limit, for others who share it, as long as the answer lives. What is
+  /// in use is not looked at.
+  std::shared_ptr<const void> leave_room(uint64_t bytes);
 
   uint64_t limit_bytes() const { return limit_bytes_; }
   uint64_t mapped_bytes() const;

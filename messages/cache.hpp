@@ -27,6 +27,21 @@ struct get_model {
   std::chrono::milliseconds deadline = std::chrono::minutes{10};
 };
 
+/// Puts a value of the client's own into the cache, in place of what the key stands for. Answered by `model_answer`.
+///
+/// It counts under the memory limit, and is evicted like any model. The cache lets go of the payload on an actor's
+/// thread, before its bytes are free for others: its deleter is how a client hears of that, and must not block. A lease
+/// keeps the payload as it keeps a model.
+struct put_object {
+  std::string key{};
+  model_kind kind{};
+  cache_mode mode = cache_mode::automatic;  ///< override: the key's kind may change; read_only puts nothing
+  uint64_t bytes = 0;                       ///< of host memory
+  std::shared_ptr<const void> payload{};    ///< not null
+  bool keep = false;
+  std::chrono::milliseconds deadline = std::chrono::minutes{10};
+};
+
 /// A lease, or the reason why there is none.
 struct model_answer {
   std::shared_ptr<const model_lease> lease;
@@ -67,6 +82,7 @@ struct model_list {
   std::vector<entry_info> entries;
   uint64_t used_bytes = 0;
   uint64_t limit_bytes = 0;
+  registry_counts counts{};
 };
 
 /// Fails what waits, cancels what loads, frees what nobody uses. Answered by `cache_answer` when all of that is over.
@@ -85,6 +101,7 @@ struct memory_deadline {
 }  // namespace longshore
 
 LONGSHORE_LOCAL_MESSAGE(get_model)
+LONGSHORE_LOCAL_MESSAGE(put_object)
 LONGSHORE_LOCAL_MESSAGE(model_answer)
 LONGSHORE_LOCAL_MESSAGE(cancel_request)
 LONGSHORE_LOCAL_MESSAGE(return_lease)

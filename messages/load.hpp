@@ -33,7 +33,7 @@ struct load_report {
   uint64_t waited_for_memory_ns = 0;
 };
 
-/// The header was read and checked; the holder now wants so much memory of its tier (0: mapped).
+/// What there is to hold is known; the holder now wants so much memory of its tier (0: mapped).
 struct file_opened {
   file_id file = 0;
   uint64_t bytes = 0;
@@ -44,6 +44,7 @@ struct file_ready {
   std::shared_ptr<const held_file> held;         ///< null when it is on the device alone
   std::shared_ptr<const device_file> on_device;  ///< null when it is not
   load_report report;
+  std::shared_ptr<const void> object{};  ///< null when it is a file
 };
 
 /// The load is over and holds nothing any more.

@@ -9,6 +9,7 @@
 namespace longshore {
 
 model_lease::~model_lease() {
+  model_.object.reset();
   model_.device_files.clear();
   model_.files.clear();  // before the registry hears of it: what it then frees must be free
   if (auto registry = caf::actor_cast<caf::actor>(registry_))

@@ -1,5 +1,6 @@
 #pragma once
-/// What a user of a model holds: the model's files in memory, which stay until the last copy of this pointer is gone.
+/// What a user of a model holds: the model's files in memory, or an object of a client's own, which stay until the last
+/// copy of this pointer is gone.
 ///
 /// Owns a share of the files, and tells the registry when it ends. Immutable, any thread. A lease outlives its runtime
 /// safely: the memory stays, only nobody is told any more.
@@ -26,6 +27,7 @@ struct leased_model {
   std::vector<std::shared_ptr<const held_file>> files{};           ///< those in host memory
   std::vector<std::shared_ptr<const device_file>> device_files{};  ///< those on the device
   std::vector<load_report> reports{};                              ///< how each file came in
+  std::shared_ptr<const void> object{};                            ///< the payload of a put; null for a model
 };
 
 class model_lease {
