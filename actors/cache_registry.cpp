@@ -27,10 +27,10 @@ struct holding {
 };
 
 struct waiting_client {
-  caf::response_promise promise;
-  caf::actor_addr client;
-  std::shared_ptr<const shard_index> index;
-  std::string index_path;
+  caf::response_promise promise{};
+  caf::actor_addr client{};
+  std::shared_ptr<const shard_index> index{};
+  std::string index_path{};
   std::string key;
   bool puts = false;
   bool watched = false;  // its client counts in `clients`

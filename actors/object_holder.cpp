@@ -53,19 +53,20 @@ void use_account(holder_actor* self, bool leased) {
              account_use{state.account, leased ? pin_class::active_model : pin_class::inactive_model, leased});
 }
 
-void open_account_for(holder_actor* self) {
+void account_came(holder_actor* self, const account_opened& opened) {
   auto& state = self->state;
+  if (opened.account == 0)
+    return fail(self, opened.reason);
+  state.account = opened.account;
+  self->send(state.registry, file_opened{state.file, state.bytes});
+}
+
+void open_account_for(holder_actor* self) {
+  const auto& state = self->state;
   self->request(state.arbiter, state.memory_timeout,
                 open_account{{.name = state.key, .cls = pin_class::active_model, .leased = true}})
-      .then(
-          [=](const account_opened& opened) {
-            auto& state = self->state;
-            if (opened.account == 0)
-              return fail(self, opened.reason);
-            state.account = opened.account;
-            self->send(state.registry, file_opened{state.file, state.bytes});
-          },
-          [=](const caf::error& lost) { fail_without_arbiter(self, lost); });
+      .then([=](const account_opened& opened) { account_came(self, opened); },
+            [=](const caf::error& lost) { fail_without_arbiter(self, lost); });
 }
 
 void leave_came(holder_actor* self, const pin_answer& answer) {

@@ -36,12 +36,24 @@ get_request any_request() {
   return request;
 }
 
+put_request any_object() {
+  return {.ticket = 0,
+          .key = std::string(1, from_range('a', 'e')),
+          .kind = *rc::gen::weightedElement<model_kind>({{9, model_kind::ckpt}, {1, model_kind::vae}}),
+          .mode = *rc::gen::weightedElement<cache_mode>(
+              {{6, cache_mode::automatic}, {3, cache_mode::override_cache}, {1, cache_mode::read_only}}),
+          .bytes = from_range<uint64_t>(0, limit_bytes + 2),
+          .keep = from_range(0, 10) == 0};
+}
+
 void one_step(registry_world& world) {
   const auto which = from_range<size_t>(0, 100);
   const auto choice = from_range(0, 100);
   const auto key = std::string(1, from_range('a', 'e'));
-  if (choice < 30)
+  if (choice < 22)
     world.get(any_request());
+  else if (choice < 30)
+    world.put(any_object());
   else if (choice < 70)
     world.advance(which, from_range<uint64_t>(1, limit_bytes + 2));
   else if (choice < 82)

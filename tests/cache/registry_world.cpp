@@ -21,6 +21,15 @@ void registry_world::get(get_request request) {
              cache_.pending_load_count() > 0u));
 }
 
+void registry_world::put(put_request request) {
+  request.ticket = next_ticket_++;
+  open_tickets_.insert(request.ticket);
+  const auto begun = seen_.puts;
+  carry_out(cache_.put(request));
+  RC_ASSERT(open_tickets_.contains(request.ticket) == (seen_.puts > begun));
+  RC_ASSERT((request.mode != cache_mode::read_only || seen_.puts == begun));
+}
+
 void registry_world::give_up(size_t which) {
   if (open_tickets_.empty())
     return;
@@ -44,7 +53,7 @@ void registry_world::return_lease(size_t which) {
 void registry_world::remove(const std::string& key) {
   auto result = cache_.remove(key);
   RC_ASSERT(result.has_value() == before_.contains(key));
-  carry_out(result.value_or(actions{}), eviction::deliberate);
+  carry_out(result.value_or(actions{}), {key});
 }
 
 void registry_world::keep(const std::string& key, bool kept) {
@@ -56,13 +65,13 @@ void registry_world::keep(const std::string& key, bool kept) {
 }
 
 void registry_world::clear() {
-  carry_out(cache_.clear(), eviction::deliberate);
+  carry_out(cache_.clear(), all_keys());
   RC_ASSERT(cache_.list().empty());
 }
 
 void registry_world::stop() {
   stopped_ = true;
-  carry_out(cache_.stop(), eviction::deliberate);
+  carry_out(cache_.stop(), all_keys());
   RC_ASSERT(open_tickets_.empty());
 }
 
@@ -74,7 +83,9 @@ void registry_world::advance(size_t which, uint64_t bytes) {
   switch (h.state) {
     case phase::opening:
       h.state = phase::asked;
-      h.asked_bytes = h.source.hold == hold_mode::mapped ? 0 : bytes;
+      h.asked_bytes = h.source.hold == hold_mode::mapped   ? 0
+                      : h.source.hold == hold_mode::object ? h.source.identity.size_bytes
+                                                           : bytes;
       asking_.push_back(id);
       return carry_out(cache_.file_opened(id, h.asked_bytes));
     case phase::reading:
@@ -97,7 +108,7 @@ void registry_world::break_down(size_t which) {
   const auto id = nth_holder(which);
   holders_.erase(id);
   std::erase(asking_, id);
-  carry_out(cache_.file_failed(id, {errc::io_failed, "broke down"}), eviction::allowed, id);
+  carry_out(cache_.file_failed(id, {errc::io_failed, "broke down"}), {}, id);
 }
 
 void registry_world::deadline(size_t which) {
@@ -129,13 +140,14 @@ void registry_world::drain() {
   RC_ASSERT(cache_.pending_load_count() == 0u);
 }
 
-void registry_world::carry_out(const actions& all, eviction how, file_id broken) {
+void registry_world::carry_out(const actions& all, const keys& taken, file_id broken) {
   for (const auto& one : all) {
     std::visit([&](const auto& order) { obey(order); }, one);
     check_memory();
   }
   check_memory();
-  check_entries(how, broken);
+  check_entries(taken, broken);
+  check_counts();
 }
 
 void registry_world::obey(const start_load& order) {
@@ -144,6 +156,7 @@ void registry_world::obey(const start_load& order) {
                h.state == phase::ending || !(h.source == order.source)));
   RC_ASSERT(
       holders_.emplace(order.file, holder{.source = order.source, .unshared = mode_ == cache_mode::unshared}).second);
+  seen_.puts += order.source.hold == hold_mode::object ? 1 : 0;
 }
 
 void registry_world::obey(const grant_bytes& order) {
@@ -192,6 +205,7 @@ void registry_world::obey(const drop_file& order) {
 
 void registry_world::obey(const complete& answer) {
   RC_ASSERT(open_tickets_.erase(answer.ticket) == 1u);
+  seen_.hits += answer.hit ? 1 : 0;
   for (auto file : answer.files) {
     auto& h = holders_.at(file);
     RC_ASSERT((h.state == phase::ready && (!h.unshared || h.leases == 0u)));
@@ -211,7 +225,7 @@ void registry_world::check_memory() const {
 
 /// Between two steps: the sums agree, no one waits who fits, entries are made of ready files, what is kept stays, and a
 /// generation moves if and only if its key does.
-void registry_world::check_entries(eviction how, file_id broken) {
+void registry_world::check_entries(const keys& taken, file_id broken) {
   uint64_t real = 0;
   for (const auto& [id, h] : holders_)
     real += h.real_bytes;
@@ -226,7 +240,9 @@ void registry_world::check_entries(eviction how, file_id broken) {
   }
   for (const auto& [key, old] : before_) {
     const bool lost_a_file = std::count(old.files.begin(), old.files.end(), broken) > 0;
-    RC_ASSERT((!old.kept || how == eviction::deliberate || lost_a_file || (now.contains(key) && now.at(key).kept)));
+    const bool excused = taken.contains(key) || lost_a_file;
+    RC_ASSERT((!old.kept || excused || (now.contains(key) && now.at(key).kept)));
+    seen_.evictions += excused || now.contains(key) ? 0 : 1;
   }
   for (auto& [key, generation] : generations_before_) {
     const bool same = before_.contains(key) == now.contains(key) &&
@@ -240,6 +256,23 @@ void registry_world::check_entries(eviction how, file_id broken) {
   for (const auto& [key, e] : now)
     generations_before_.try_emplace(key, e.generation);
   before_ = std::move(now);
+}
+
+/// The registry's counters against what this world saw, and none of them ever goes down.
+void registry_world::check_counts() {
+  const auto& now = cache_.counts();
+  RC_ASSERT(now.hits == seen_.hits);
+  RC_ASSERT(now.puts == seen_.puts);
+  RC_ASSERT(now.evictions == seen_.evictions);
+  RC_ASSERT((now.misses >= counts_before_.misses && now.failures >= counts_before_.failures));
+  counts_before_ = now;
+}
+
+registry_world::keys registry_world::all_keys() const {
+  keys all;
+  for (const auto& [key, e] : before_)
+    all.insert(key);
+  return all;
 }
 
 file_id registry_world::nth_holder(size_t which) const {

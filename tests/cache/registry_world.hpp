@@ -32,6 +32,7 @@ public:
 
   /// What users and operators do.
   void get(get_request request);
+  void put(put_request request);
   void give_up(size_t which);
   void return_lease(size_t which);
   void remove(const std::string& key);
@@ -50,9 +51,13 @@ public:
   const std::map<file_id, holder>& holders() const { return holders_; }
 
 private:
-  enum class eviction { allowed, deliberate };
+  using keys = std::set<std::string>;
+  struct seen_counts {
+    uint64_t hits = 0, puts = 0, evictions = 0;
+  };
 
-  void carry_out(const actions& all, eviction how = eviction::allowed, file_id broken = 0);
+  /// `taken`: the entries that the call itself takes away. `broken`: the file whose holder broke down.
+  void carry_out(const actions& all, const keys& taken = {}, file_id broken = 0);
   void obey(const start_load& order);
   void obey(const grant_bytes& order);
   void obey(const refuse_bytes& order);
@@ -65,8 +70,10 @@ private:
   void obey(const fail& answer);
 
   void check_memory() const;
-  void check_entries(eviction how, file_id broken);
+  void check_entries(const keys& taken, file_id broken);
+  void check_counts();
   file_id nth_holder(size_t which) const;
+  keys all_keys() const;
 
   uint64_t limit_bytes_;
   registry cache_;
@@ -79,6 +86,8 @@ private:
   bool stopped_ = false;
   std::map<std::string, entry_info> before_;  // the entries after the last step
   std::map<std::string, uint64_t> generations_before_;
+  seen_counts seen_;
+  registry_counts counts_before_;
 };
 
 }  // namespace longshore
