@@ -145,6 +145,7 @@ public:
     return made;
   }
   inquiry_ptr<model_answer> get(const get_model& request) { return ask<model_answer>(registry, request); }
+  inquiry_ptr<model_answer> put(const put_object& request) { return ask<model_answer>(registry, request); }
   inquiry_ptr<cache_answer> stop() { return ask<cache_answer>(registry, stop_models{}); }
 
   /// The same, to the end.

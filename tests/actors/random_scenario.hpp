@@ -1,17 +1,19 @@
 #pragma once
-/// A history that a seed makes: clients come and go, files fail and change, leases return, models are removed, memory
-/// runs short, time passes, and in between every actor, every read and every copy gets its turn in any order.
+/// A history that a seed makes: clients come and go, files fail and change, objects are put, leases return, models are
+/// removed, memory runs short, time passes, and in between every actor, every read and every copy gets its turn in any
+/// order.
 ///
 /// Owns a world of actors for one history; the files are shared between histories. One thread. After each event: the
-/// limits hold, that of page-locked memory by the device's own count, and every new lease holds exactly its file's
-/// bytes. At the end: each client that lives has one answer, the bytes are still right, and nothing is left. Failure:
-/// the running test, with the seed in its trace.
+/// limits hold, that of page-locked memory by the device's own count and that of host memory by the objects' own, and
+/// every new lease holds exactly its file's bytes. At the end: each client that lives has one answer, the bytes are
+/// still right, and nothing is left. Failure: the running test, with the seed in its trace.
 
 #include <array>
 #include <cerrno>
 #include <random>
 
 #include "tests/actors/actor_fixture.hpp"
+#include "tests/actors/counted_object.hpp"
 
 namespace longshore {
 
@@ -58,6 +60,7 @@ public:
     world_.disk.script = [this](const read_request& read, uint64_t) { return next_fault(read); };
     world_.after_each_event = [this] {
       check_new_answers();
+      EXPECT_LE(world_.pool->mapped_bytes() + objects_.granted_bytes, options_.limit_bytes);
       if (world_.device) {
         EXPECT_LE(world_.device->locked_bytes(), options_.pin_limit_bytes);
       }
@@ -121,7 +124,7 @@ private:
       world_.step_shuffled(random_);
     } else if (dice < 80) {
       if (clients_.size() < 24)
-        ask();
+        chance(75) ? ask() : put();
     } else if (dice < 88) {
       return_lease();
     } else if (dice < 91) {
@@ -130,9 +133,9 @@ private:
       change_cache();
     } else if (dice < 99) {
       world_.scheduler.advance_time(std::chrono::milliseconds{1 + random_() % 400});
-    } else if (world_.device && chance(50)) {
+    } else if (chance(50)) {
       caf::anon_send(world_.arbiter, machine_pressure{random_() % options_.limit_bytes});
-    } else if (auto holder = world_.last_named(chance(50) ? "model_holder" : "device_holder"); holder && chance(30)) {
+    } else if (auto holder = world_.last_named(holders[random_() % holders.size()]); holder && chance(30)) {
       world_.kill(holder);
     }
   }
@@ -147,6 +150,14 @@ private:
     request.mode = chance(80) ? cache_mode::automatic : chance(50) ? cache_mode::override_cache : cache_mode::read_only;
     request.deadline = std::chrono::milliseconds{chance(10) ? 50 + random_() % 500 : 600'000};
     clients_.push_back({.asked = world_.get(request)});
+  }
+
+  void put() {
+    auto object = counted(objects_, random_key(), random_() % (2 * arena_pool::granule_bytes));
+    object.keep = chance(5);
+    object.mode = chance(80) ? cache_mode::automatic : cache_mode::override_cache;
+    object.deadline = std::chrono::milliseconds{chance(10) ? 50 + random_() % 500 : 600'000};
+    clients_.push_back({.asked = world_.put(object)});
   }
 
   void return_lease() {
@@ -192,6 +203,10 @@ private:
   }
 
   bool has_right_bytes(const model_answer& answer) {
+    if (const auto* object = object_of(answer)) {
+      object->granted();
+      return object->key() == answer.lease->model().key && answer.lease->model().files.empty();
+    }
     for (const auto& file : answer.lease->model().device_files) {
       const auto& content = files_.files.content(file->path());
       auto at = content.size();
@@ -221,6 +236,7 @@ private:
       EXPECT_TRUE(change->answered());
     settle();
     world_.stop_and_expect_empty();
+    EXPECT_EQ(objects_.alive, 0U);
   }
 
   void settle() {
@@ -237,9 +253,12 @@ private:
     }
   }
 
+  static constexpr std::array holders{"model_holder", "device_holder", "object_holder"};
+
   const scenario_files& files_;
   std::mt19937_64 random_;
   const world_options options_;
+  object_counts objects_;
   actor_world world_;
   uint64_t fault_share_ = 0;
   std::vector<client> clients_;
