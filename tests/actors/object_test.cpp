@@ -198,6 +198,7 @@ TEST_F(objects, that_are_leased_are_waited_for) {
   actor_world world{{.limit_bytes = one_arena}};
   auto leased = put(world, object("latent", one_arena));
   const auto waits = world.get(model("a"));
+  world.run();
   const auto waits_too = world.put(object("other", 10));
   world.run();
   EXPECT_FALSE(waits->answered() || waits_too->answered());
@@ -269,7 +270,7 @@ TEST_F(objects, that_are_leased_while_they_are_asked_back_stay) {
 }
 
 TEST_F(objects, are_refused_when_others_hold_the_budget) {
-  actor_world world{{.limit_bytes = 1000, .memory_timeout = std::chrono::seconds{5}}};
+  actor_world world{{.limit_bytes = 1000}};
   pin_answer others;  // such as blocks and staging: the registry does not know of them
   const auto owner = world.system.spawn([&](caf::event_based_actor* self) -> caf::behavior {
     self->request(world.arbiter, caf::infinite, open_account{{.name = "block", .cls = pin_class::active_intermediate}})
@@ -284,7 +285,7 @@ TEST_F(objects, are_refused_when_others_hold_the_budget) {
   ASSERT_TRUE(others.hold);
   const auto asked = world.put(object("latent", 100));
   world.run();
-  world.advance(std::chrono::seconds{5});
+  world.advance(std::chrono::seconds{30});
   ASSERT_TRUE(asked->answered());
   EXPECT_EQ(asked->answers.front().reason.code, errc::timed_out);
   EXPECT_THAT(asked->answers.front().reason.what, HasSubstr("block"));

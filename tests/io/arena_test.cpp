@@ -163,6 +163,23 @@ TEST(arena, idle_arenas_make_room_for_a_new_one) {
   EXPECT_EQ(arena_bytes_by_the_kernel(), 4 * granule);
 }
 
+TEST(arena, idle_arenas_leave_room_for_others_as_long_as_they_want_it) {
+  const auto pool = arena_pool::make(4 * granule, 4 * granule);
+  const auto come_and_go = [&] {
+    const auto a = pool->acquire(granule), b = pool->acquire(granule), c = pool->acquire(granule);
+  };
+  come_and_go();
+  auto one = pool->leave_room(granule), other = pool->leave_room(2 * granule);
+  EXPECT_EQ(pool->idle_bytes(), granule) << "3 of 4 are for others";
+  one.reset();
+  come_and_go();
+  EXPECT_EQ(pool->idle_bytes(), 2 * granule);
+  other.reset();
+  come_and_go();
+  EXPECT_EQ(pool->idle_bytes(), 3 * granule);
+  EXPECT_TRUE(pool->acquire(4 * granule)) << "what is in use is not looked at";
+}
+
 TEST(arena, moves_hand_over_the_memory_and_nothing_else) {
   const auto pool = arena_pool::make(4 * granule, 0);
   auto a = pool->acquire(granule);
