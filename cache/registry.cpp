@@ -48,9 +48,10 @@ actions registry::put(const put_request& wanted) {
                             .files = {object},
                             .keep = wanted.keep,
                             .urgent = true};
-  auto problem = wanted.mode == cache_mode::read_only
-                     ? error{errc::bad_argument, "a read-only request puts nothing under '" + wanted.key + "'"}
-                     : objection(request);
+  const bool replaces = wanted.mode == cache_mode::automatic || wanted.mode == cache_mode::override_cache;
+  auto problem = replaces ? objection(request)
+                          : error{errc::bad_argument, "nothing is put under '" + wanted.key + "' in the mode " +
+                                                          std::string(name(wanted.mode))};
   if (problem)
     out.push_back(fail{wanted.ticket, *problem});
   else

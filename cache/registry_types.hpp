@@ -48,7 +48,7 @@ struct put_request {
   ticket_id ticket = 0;
   std::string key;
   model_kind kind{};
-  cache_mode mode = cache_mode::automatic;  ///< override: the key's kind may change; read_only puts nothing
+  cache_mode mode = cache_mode::automatic;  ///< or override: the key's kind may change
   uint64_t bytes = 0;                       ///< of host memory
   bool keep = false;                        ///< never evict the entry
 };

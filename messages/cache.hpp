@@ -36,7 +36,7 @@ struct get_model {
 struct put_object {
   std::string key{};
   model_kind kind{};
-  cache_mode mode = cache_mode::automatic;  ///< override: the key's kind may change; read_only puts nothing
+  cache_mode mode = cache_mode::automatic;  ///< or override: the key's kind may change
   uint64_t bytes = 0;                       ///< of host memory
   std::shared_ptr<const void> payload{};    ///< not null
   bool keep = false;

@@ -11,14 +11,6 @@ namespace {
 
 using testing::HasSubstr;
 
-TEST(device_arguments, know_a_gpu_by_its_number) {
-  EXPECT_EQ(cuda_index_of("cuda"), 0);
-  EXPECT_EQ(cuda_index_of("cuda:0"), 0);
-  EXPECT_EQ(cuda_index_of("cuda:12"), 12);
-  for (const auto* word : {"none", "host", "cuda:", "cuda:-1", "cuda:1x", "cuda: 1", "cuda:99999", "CUDA", "cuda1"})
-    EXPECT_EQ(cuda_index_of(word), std::nullopt) << word;
-}
-
 TEST(device_arguments, make_the_device_that_was_asked_for) {
   runtime_options none, host;
   EXPECT_TRUE(device_arguments{}.apply_to(none));

@@ -106,6 +106,7 @@ TEST_F(object_rules, a_read_only_request_waits_for_a_put_under_way) {
 TEST_F(object_rules, what_makes_no_sense_is_refused) {
   EXPECT_EQ(refusal(object("", 10)), errc::bad_argument);
   EXPECT_EQ(refusal(object("latent", 10, cache_mode::read_only)), errc::bad_argument);
+  EXPECT_EQ(refusal(object("latent", 10, cache_mode::unshared)), errc::bad_argument);
   const auto by_hand = request("latent", {source(1), source(2, hold_mode::object)});
   EXPECT_EQ(pick<fail>(cache.get(by_hand)).at(0).reason.code, errc::bad_argument);
   EXPECT_EQ(cache.file_count(), 0u);

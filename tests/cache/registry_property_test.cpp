@@ -40,8 +40,10 @@ put_request any_object() {
   return {.ticket = 0,
           .key = std::string(1, from_range('a', 'e')),
           .kind = *rc::gen::weightedElement<model_kind>({{9, model_kind::ckpt}, {1, model_kind::vae}}),
-          .mode = *rc::gen::weightedElement<cache_mode>(
-              {{6, cache_mode::automatic}, {3, cache_mode::override_cache}, {1, cache_mode::read_only}}),
+          .mode = *rc::gen::weightedElement<cache_mode>({{7, cache_mode::automatic},
+                                                         {3, cache_mode::override_cache},
+                                                         {1, cache_mode::read_only},
+                                                         {1, cache_mode::unshared}}),
           .bytes = from_range<uint64_t>(0, limit_bytes + 2),
           .keep = from_range(0, 10) == 0};
 }

@@ -27,7 +27,8 @@ void registry_world::put(put_request request) {
   const auto begun = seen_.puts;
   carry_out(cache_.put(request));
   RC_ASSERT(open_tickets_.contains(request.ticket) == (seen_.puts > begun));
-  RC_ASSERT((request.mode != cache_mode::read_only || seen_.puts == begun));
+  const bool replaces = request.mode == cache_mode::automatic || request.mode == cache_mode::override_cache;
+  RC_ASSERT((replaces || seen_.puts == begun));
 }
 
 void registry_world::give_up(size_t which) {

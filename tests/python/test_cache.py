@@ -13,7 +13,7 @@ MEBIBYTE = 1 << 20
 
 @pytest.fixture
 def runtime():
-    with longshore.Runtime(host_limit=64 * MEBIBYTE, warm=0, memory_timeout=0.2) as made:
+    with longshore.Runtime(host_limit=64 * MEBIBYTE, warm=0) as made:
         yield made
 
 

@@ -52,8 +52,13 @@ class Load(_Future):
             self._progress.show(*self.progress)
 
     def _finish(self) -> None:
-        if self._progress is not None:
-            self._progress.end(*self.progress)
+        try:
+            if self._progress is not None:
+                self._progress.end(*self.progress)
+        finally:  # a callback that raises keeps nobody waiting
+            self._settle()
+
+    def _settle(self) -> None:
         if not self.set_running_or_notify_cancel():
             return
         try:
