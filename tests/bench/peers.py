@@ -39,6 +39,33 @@ class SafetensorsPread(Safetensors):
         return self.load_file(path, backend="pread")
 
 
+class SafetensorsCast(Safetensors):
+    """Everything as F32, as people do it: loaded, then cast tensor by tensor."""
+
+    def load(self, path):
+        return {name: tensor.to(torch.float32) for name, tensor in self.load_file(path).items()}
+
+
+class Longshore(Peer):
+    backend, dtype = "auto", None
+
+    def __init__(self):
+        from longshore.torch import load_file
+
+        self.load_file = load_file
+
+    def load(self, path):
+        return self.load_file(path, backend=self.backend, dtype=self.dtype)
+
+
+class LongshoreMmap(Longshore):
+    backend = "mmap"
+
+
+class LongshoreCast(Longshore):
+    dtype = torch.float32
+
+
 class Fastsafetensors(Peer):
     def __init__(self):
         from fastsafetensors import fastsafe_open
@@ -92,8 +119,12 @@ class TorchMmap(Peer):
 
 
 PEERS = {
+    "longshore.torch": Longshore,
+    "longshore.torch mmap": LongshoreMmap,
+    "longshore.torch as F32": LongshoreCast,
     "safetensors": Safetensors,
     "safetensors pread": SafetensorsPread,
+    "safetensors, then to F32": SafetensorsCast,
     "fastsafetensors": Fastsafetensors,
     "runai-model-streamer": RunaiStreamer,
     "tensorizer": Tensorizer,
@@ -124,7 +155,14 @@ def peak_rss_bytes():
         return int(re.search(r"VmHWM:\s+(\d+)", file.read())[1]) * 1024
 
 
+def anonymous_bytes():
+    """Memory that only swap could free: page cache that is mapped does not count."""
+    with open("/proc/self/smaps_rollup") as file:
+        return int(re.search(r"\nAnonymous:\s+(\d+)", file.read())[1]) * 1024
+
+
 def measure(peer, path, library):
+    anonymous_before = anonymous_bytes()
     cpu_before, before = cpu_seconds(), time.perf_counter()
     tensors = peer.load(path)
     if library:
@@ -134,6 +172,7 @@ def measure(peer, path, library):
         "seconds": seconds,
         "cpu_seconds": cpu_seconds() - cpu_before,
         "peak_rss_bytes": peak_rss_bytes(),
+        "anonymous_bytes": anonymous_bytes() - anonymous_before,
         "bytes": sum(t.nbytes for t in tensors.values()),
         "tensors": len(tensors),
     }

@@ -5,8 +5,8 @@ from contestants import CONTESTANTS
 
 README_MARKERS = ("<!-- benchmark:begin -->", "<!-- benchmark:end -->")
 STATES = ("cold", "hot")
-COLOURS = {"longshore": "#0b6e99", "limit": "#9aa5ad", "peer": "#d98a3d"}
-GROUP_NAMES = {"longshore": "longshore", "limit": "limits of the machine", "peer": "other loaders"}
+COLOURS = {"longshore": "#0b6e99", "limit": "#9aa5ad", "peer": "#d98a3d", "cast": "#7d6b91"}
+GROUP_NAMES = {"longshore": "longshore", "limit": "limits of the machine", "peer": "from Python", "cast": "casts"}
 MIB = 1 << 20
 
 
@@ -25,6 +25,7 @@ def summary(samples):
                     "max": max(seconds),
                     "cpu_seconds": statistics.median(s["cpu_seconds"] for s in good),
                     "peak_mib": statistics.median(peaks) / MIB if peaks else None,
+                    "anonymous_mib": statistics.median(s.get("anonymous_bytes") or 0 for s in good) / MIB,
                 }
     return cells
 
@@ -41,19 +42,23 @@ def number(value):
 
 
 def row(contestant, cells, baselines):
-    columns, peak_mib = [f"**{contestant.name}**" if contestant.group == "longshore" else contestant.name], None
+    columns = [f"**{contestant.name}**" if "longshore" in contestant.name else contestant.name]
+    peak_mib, anonymous_mib = None, []
     for state in STATES:
         cell = cells.get((contestant.name, state))
         if cell is None:
             columns += ["", "", ""]
             continue
         baseline, peak_mib = baselines[state], max(peak_mib or 0, cell["peak_mib"] or 0)
+        anonymous_mib.append(f"{cell['anonymous_mib']:.0f}")
         columns += [
             f"{number(cell['seconds'])} ({number(cell['min'])}..{number(cell['max'])})",
             f"{cell['seconds'] / baseline:.2f}" if baseline else "",
             number(cell["cpu_seconds"]),
         ]
-    return "| " + " | ".join([*columns, f"{peak_mib:.0f}" if peak_mib else ""]) + " |"
+    is_python = contestant.group in ("peer", "cast")  # what the others take is not asked for
+    columns += [f"{peak_mib:.0f}" if peak_mib else "", " / ".join(anonymous_mib) if is_python else ""]
+    return "| " + " | ".join(columns) + " |"
 
 
 def scenario_table(name, scenario):
@@ -63,8 +68,8 @@ def scenario_table(name, scenario):
     lines = [
         f"**{name}**: {scenario['file_bytes'] / 1e9:.2f} GB, {scenario['tensors']:,} tensors, {what}",
         "",
-        "| who | cold s (min..max) | ratio | CPU s | hot s (min..max) | ratio | CPU s | peak MiB |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| who | cold s (min..max) | ratio | CPU s | hot s (min..max) | ratio | CPU s | peak MiB | anonymous MiB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     measured = {who for who, _ in cells}
     lines += [row(c, cells, baselines) for c in CONTESTANTS if c.name in measured]
@@ -82,7 +87,8 @@ def markdown(results):
         f"({machine['cpu']}, {machine['cores']} cores, {machine['memory_bytes'] / (1 << 30):.0f} GiB, "
         f"Linux {machine['kernel']}; {results['date']}). "
         "Ratio: to the best plain reader, which is io_uring or fio when cold, and 2 threads of pread into fresh memory "
-        f"when hot. Peaks of Python loaders include Python and torch. Made by `{results['command']}` with "
+        f"when hot. Peaks of Python loaders include Python and torch. Anonymous: what the load itself added of memory that "
+        "only swap could free, cold / hot. Made by `{results['command']}` with "
         f"{versions}.\n"
     )
     return "\n".join([intro, *(scenario_table(name, s) for name, s in results["scenarios"].items())])
