@@ -11,6 +11,8 @@ Importing this imports neither numpy nor torch; whoever asks for arrays of one n
 """
 from __future__ import annotations
 
+from . import _interpreter  # first, since it may refuse
+
 from typing import TYPE_CHECKING, Any
 
 from ._cache import Cache, CacheStats, Entry
