@@ -11,10 +11,9 @@ Importing this imports neither numpy nor torch; whoever asks for arrays of one n
 """
 from __future__ import annotations
 
-from . import _interpreter  # first, since it may refuse
-
 from typing import TYPE_CHECKING, Any
 
+from . import _interpreter  # before all others, since it may refuse
 from ._cache import Cache, CacheStats, Entry
 from ._errors import (
     Error,

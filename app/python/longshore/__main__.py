@@ -18,7 +18,7 @@ def main() -> NoReturn:
     try:
         os.execv(program, ["longshore", *sys.argv[1:]])
     except OSError as reason:
-        print(f"longshore: cannot start the program: {reason}; install the package again", file=sys.stderr)
+        print(f"longshore: cannot start {program}: {reason.strerror}; install the package again", file=sys.stderr)
         sys.exit(_CANNOT)
 
 
