@@ -68,13 +68,14 @@ ensure_packages() {
   printf '%s' "$wanted" >"$stamp"
 }
 
-# ensure_venv REQUIREMENTS_FILE: .venv with exactly what the file names.
+# ensure_venv REQUIREMENTS_FILE [FOLDER [PYTHON]]: .venv, or the folder, with exactly what the file names.
 ensure_venv() {
-  local stamp=$root/.venv/requirements.stamp
-  [[ -f $stamp && $(<"$stamp") == "$(<"$1")" ]] && return
   # The distribution's own interpreter: the one that python3-venv belongs to.
-  [[ -x $root/.venv/bin/python ]] || /usr/bin/python3 -m venv "$root/.venv" || return
-  "$root/.venv/bin/python" -m pip install --disable-pip-version-check -r "$1" && cp "$1" "$stamp"
+  local folder=${2:-$root/.venv} python=${3:-/usr/bin/python3} stamp
+  stamp=$folder/requirements.stamp
+  [[ -f $stamp && $(<"$stamp") == "$(<"$1")" ]] && return
+  [[ -x $folder/bin/python ]] || "$python" -m venv "$folder" || return
+  "$folder/bin/python" -m pip install --disable-pip-version-check -r "$1" && cp "$1" "$stamp"
 }
 
 # configure PRESET OPTION...

@@ -7,7 +7,10 @@
 namespace longshore {
 
 std::optional<std::string> shared_file(std::string_view folder, std::string_view name) {
-  std::vector<std::filesystem::path> places{LONGSHORE_APP_DIR};
+  std::vector<std::filesystem::path> places;
+#ifdef LONGSHORE_APP_DIR
+  places.emplace_back(LONGSHORE_APP_DIR);
+#endif
   std::error_code failure;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", failure);
   if (!failure)

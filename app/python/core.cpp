@@ -20,6 +20,13 @@ namespace nb = nanobind;
 namespace longshore::python {
 namespace {
 
+// What is in Python's containers, for who checks types.
+using named_values = nb::typed<nb::dict, nb::str, nb::any>;
+using list_of_files = nb::typed<nb::list, leased_file>;
+using lease_parts = nb::typed<nb::tuple, nb::str, nb::str, uint64_t, bool, list_of_files>;
+using progress_parts = nb::typed<nb::tuple, uint64_t, uint64_t, nb::str>;
+using list_of_events = nb::typed<nb::list, nb::typed<nb::tuple, nb::str, uint64_t>>;
+
 /// How often a wait looks for signals: well inside the 100 ms in which Ctrl-C shall end it.
 constexpr std::chrono::milliseconds look_up_interval{20};
 
@@ -78,7 +85,7 @@ std::chrono::milliseconds milliseconds_of(double seconds) {
 }
 
 /// What `Runtime.__init__` names, under the same names.
-std::unique_ptr<runtime_handle> start(const nb::dict& wanted) {
+std::unique_ptr<runtime_handle> start(const named_values& wanted) {
   runtime_options options;
   options.host_limit_bytes = nb::cast<uint64_t>(wanted["host_limit"]);
   options.pin_budget_bytes = nb::cast<std::optional<uint64_t>>(wanted["pin_budget"]);
@@ -117,7 +124,7 @@ cache_mode mode_of(const std::string& text) {
 }
 
 /// What `Runtime.load` names, under the same names.
-std::shared_ptr<pending_load> begin(runtime_handle& runtime, const nb::dict& wanted) {
+std::shared_ptr<pending_load> begin(runtime_handle& runtime, const named_values& wanted) {
   load_order order;
   order.paths = nb::cast<std::vector<std::string>>(wanted["paths"]);
   order.key = nb::cast<std::string>(wanted["key"]);
@@ -140,7 +147,7 @@ std::shared_ptr<pending_load> begin(runtime_handle& runtime, const nb::dict& wan
   return value_or_raise(runtime.begin(order));
 }
 
-std::shared_ptr<pending_load> begin_put(runtime_handle& runtime, uint64_t number, const nb::dict& wanted) {
+std::shared_ptr<pending_load> begin_put(runtime_handle& runtime, uint64_t number, const named_values& wanted) {
   put_object object{.key = nb::cast<std::string>(wanted["key"]),
                     .kind = kind_of(nb::cast<std::string>(wanted["kind"])),
                     .mode = mode_of(nb::cast<std::string>(wanted["mode"])),
@@ -170,7 +177,7 @@ bool wait(pending_load& load, double seconds) {
 }
 
 /// The lease of a load that was answered, as (key, kind, generation, hit, files); raises what went wrong.
-nb::tuple taken(const pending_load& load, bool writable) {
+lease_parts taken(const pending_load& load, bool writable) {
   const auto& [lease, hit] = value_or_raise(load.result());
   const auto& model = lease->model();
   nb::list files;
@@ -181,7 +188,7 @@ nb::tuple taken(const pending_load& load, bool writable) {
   return nb::make_tuple(model.key, name(model.kind).data(), model.generation, hit, files);
 }
 
-nb::tuple progress_of(const pending_load& load) {
+progress_parts progress_of(const pending_load& load) {
   const auto state = load.state();
   return nb::make_tuple(state.done_bytes, state.total_bytes, name(state.stage));
 }
@@ -194,7 +201,7 @@ auto ask(runtime_handle& runtime, Work work) {
 }
 
 template <class Status>
-nb::dict show(runtime_handle& handle, expected<Status> (runtime::*what)()) {
+named_values show(runtime_handle& handle, expected<Status> (runtime::*what)()) {
   return dict_of(ask(handle, [=](runtime& running) { return (running.*what)(); }));
 }
 
@@ -207,7 +214,7 @@ void order(runtime_handle& runtime, Work work) {
 }
 
 /// [(kind, number)] of what has happened, empty when nothing did in time; None once the runtime is closed.
-std::optional<nb::list> next_events(load_board& board, double seconds) {
+std::optional<list_of_events> next_events(load_board& board, double seconds) {
   std::optional<std::vector<event>> news;
   {
     const nb::gil_scoped_release others_run;
@@ -224,7 +231,7 @@ std::optional<nb::list> next_events(load_board& board, double seconds) {
   return all;
 }
 
-nb::list loads_under_way(const runtime_handle& handle) {
+nb::typed<nb::list, named_values> loads_under_way(const runtime_handle& handle) {
   nb::list all;
   for (const auto& news : handle.board()->under_way())
     all.append(dict_of(news));
@@ -232,7 +239,7 @@ nb::list loads_under_way(const runtime_handle& handle) {
 }
 
 /// The files of a model without a load: mapped, and read from the page cache or the disk where they are used.
-nb::list open_mapped(const std::string& path) {
+list_of_files open_mapped(const std::string& path) {
   std::vector<std::shared_ptr<const held_file>> mapped;
   {
     const nb::gil_scoped_release others_run;
@@ -322,7 +329,8 @@ NB_MODULE(_core, m) {
   m.def("open_mapped", &open_mapped, nb::arg("path"));
   m.def("start", &start, nb::arg("wanted"));
   m.def(
-      "read_config", [](const std::string& text, const std::string& path) { return dict_of(read_config(text, path)); },
+      "read_config",
+      [](const std::string& text, const std::string& path) -> named_values { return dict_of(read_config(text, path)); },
       nb::arg("text"), nb::arg("path"));
   m.def(
       "find_model",

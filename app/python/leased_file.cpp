@@ -26,7 +26,7 @@ leased_file::leased_file(std::shared_ptr<const void> owner, const device_file& f
       writable_(writable),
       data_(reinterpret_cast<const std::byte*>(file.address()), file.layout().total_bytes()) {}
 
-nb::dict leased_file::metadata() const {
+leased_file::texts leased_file::metadata() const {
   nb::dict all;
   if (header_ != nullptr)
     for (const auto& [key, text] : header_->metadata)
@@ -38,7 +38,7 @@ size_t leased_file::begin_of(size_t tensor) const {
   return layout_ != nullptr ? layout_->offset_bytes(tensor) : (*tensors_)[tensor].begin_bytes;
 }
 
-nb::dict leased_file::tensors() const {
+nb::typed<nb::dict, nb::str, leased_file::facts> leased_file::tensors() const {
   nb::dict all;
   for (size_t i = 0; i < tensors_->size(); ++i) {
     const auto& tensor = (*tensors_)[i];

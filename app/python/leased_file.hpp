@@ -26,9 +26,13 @@ public:
   uintptr_t address() const { return reinterpret_cast<uintptr_t>(data_.data()); }
   size_t size_bytes() const { return data_.size(); }
 
-  nanobind::dict metadata() const;
+  using texts = nanobind::typed<nanobind::dict, nanobind::str, nanobind::str>;
+  using extents = nanobind::typed<nanobind::tuple, uint64_t, nanobind::ellipsis>;
+  using facts = nanobind::typed<nanobind::tuple, nanobind::str, extents, uint64_t, uint64_t>;
+
+  texts metadata() const;
   /// {name: (type, shape, begin, bytes)}, in the order of the file; the begin counts from `address`.
-  nanobind::dict tensors() const;
+  nanobind::typed<nanobind::dict, nanobind::str, facts> tensors() const;
 
   int fill(PyObject* self, Py_buffer* view, int flags) const;
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import _interpreter  # before all others, since it may refuse
 from ._cache import Cache, CacheStats, Entry
 from ._errors import (
     Error,

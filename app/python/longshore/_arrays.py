@@ -89,7 +89,7 @@ def _numpy_maker() -> Maker:
 
     known = {name: numpy.dtype(text) for name, text in _NUMPY_NAMES.items()}
 
-    def make(file: _core.File, address: int, facts: Facts) -> Any:
+    def make(file: Any, address: int, facts: Facts) -> Any:  # a File; to numpy's types no buffer before Python 3.12
         name, shape, begin, size = facts
         if name not in known:
             raise TypeError(f"numpy has no type for {name}; Model.bytes_of gives the bytes, longshore.torch tensors")

@@ -22,9 +22,12 @@ def load_file(filename: PathLike, framework: str, device: Any, backend: str, dty
     runtime = default_runtime()
     place = f"cuda:{device}" if isinstance(device, int) else str(device)
     how: LoadOptions = {"framework": framework, "writable": True, "dtype": dtype}
-    if runtime.device and place == runtime.device:
-        return runtime.load(filename, **{**how, "device": place}).tensors()
-    tensors = runtime.load(filename, **{**how, "hold": hold_of(backend)}).tensors()
-    if place == "cpu":
+    on_device = place == runtime.device
+    if on_device:
+        how["device"] = place
+    else:
+        how["hold"] = hold_of(backend)
+    tensors = runtime.load(filename, **how).tensors()
+    if on_device or place == "cpu":
         return tensors
     return {name: tensor.to(place) for name, tensor in tensors.items()}

@@ -74,7 +74,7 @@ def preload(
 def _begin(runtime: "Runtime", entry: "dict[str, Any]", roots: "list[str]", on_device: bool) -> "Load | Exception":
     how: LoadOptions = {"kind": entry["kind"], "keep": True, "priority": "later"}
     if on_device:
-        how.update(device=runtime.device, host_copy=True, dtype=entry["wanted_type"] or None)
+        how["device"], how["host_copy"], how["dtype"] = runtime.device, True, entry["wanted_type"] or None
     try:
         paths = [_core.find_model(roots, entry["kind"], name) for name in entry["files"]]
         return runtime.submit(paths, entry["key"], **how)

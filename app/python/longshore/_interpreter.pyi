@@ -1,0 +1,1 @@
+"""Nothing: its import is what does it."""
