@@ -121,7 +121,8 @@ private:
   void act() {
     const auto dice = random_() % 100;
     if (dice < 60) {
-      world_.step_shuffled(random_);
+      for (auto events = 1 + random_() % 8; events > 0; --events)  // enough for some loads to be over before the end
+        world_.step_shuffled(random_);
     } else if (dice < 80) {
       if (clients_.size() < 24)
         chance(75) ? ask() : put();
