@@ -54,8 +54,13 @@ def test_engine():
 def test_a_name_in_two_files(plain, tmp_path):
     other = tmp_path / "other.safetensors"
     other.write_bytes(plain.read_bytes())
-    with pytest.raises(ValueError, match="two files of the model have a tensor 'layer.00'"):
-        longshore.default_runtime().load([plain, other])
+    model = longshore.default_runtime().load([plain, other])
+    with pytest.raises(ValueError, match="two files of the model have a tensor 'layer.00'; take them from `parts`"):
+        model["layer.01"]
+    first, second = model.parts
+    assert (first.path, second.path) == (str(plain), str(other)) and len(first) == len(second) == 64
+    assert all(first[name].numpy().tobytes() == second[name].numpy().tobytes() for name in first)
+    assert model.bytes == 2 * sum(tensor.nbytes for tensor in first.values())
 
 
 def test_closed(plain):

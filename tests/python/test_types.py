@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from test_examples import DOCS, examples_of
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -20,12 +23,11 @@ def test_the_package():
     assert complaints("-p", "longshore") == ""
 
 
-def test_the_readmes_examples(tmp_path):
-    examples = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
-    assert examples
-    for number, example in enumerate(examples):
-        (tmp_path / f"example_{number}.py").write_text(example)
-    assert complaints(*tmp_path.iterdir()) == ""
+@pytest.mark.parametrize("name", DOCS)
+def test_the_examples_of_the_docs(name, tmp_path):
+    example = tmp_path / "example.py"
+    example.write_text("\n".join(examples_of(name)))
+    assert complaints(example) == ""
 
 
 def test_a_mistake_is_noticed(tmp_path):

@@ -1,11 +1,38 @@
 """A loaded model."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from typing import Any, Iterator
+from typing import Any, Iterator, Tuple
 
 from . import _arrays, _core
 from ._errors import InvalidArgumentError
+
+
+# a file, the address at which its bytes begin, and where in them the tensor is
+Where = Tuple[_core.File, int, _arrays.Facts]
+
+
+def _places(file: _core.File) -> "dict[str, Where]":
+    address = file.address
+    return {name: (file, address, facts) for name, facts in file.tensors().items()}
+
+
+class Part(Mapping):  # type: ignore[type-arg]
+    """One file of a model: names to tensors, as in the model. metadata: what the file says of itself."""
+
+    def __init__(self, file: _core.File, framework: str) -> None:
+        self.path, self.metadata = file.path, file.metadata()
+        self._tensors, self._framework = _places(file), framework
+
+    def __getitem__(self, name: str) -> Any:
+        return _arrays.maker(self._framework)(*self._tensors[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
 
 
 class Model(Mapping):  # type: ignore[type-arg]
@@ -21,13 +48,21 @@ class Model(Mapping):  # type: ignore[type-arg]
         # torch would warn at every tensor of a buffer that is read-only.
         self.key, self.kind, self.generation, self.hit, self._files = pending.taken(writable or framework == "torch")
         self._framework = framework
-        self._tensors: "dict[str, tuple[_core.File, int, _arrays.Facts]]" = {}
+
+    @functools.cached_property
+    def _tensors(self) -> "dict[str, Where]":
+        every: "dict[str, Where]" = {}
         for file in self._files:
-            address = file.address
-            here = {name: (file, address, facts) for name, facts in file.tensors().items()}
-            if twice := self._tensors.keys() & here.keys():
-                raise InvalidArgumentError(f"two files of the model have a tensor {min(twice)!r}; load each by itself")
-            self._tensors.update(here)
+            here = _places(file)
+            if twice := every.keys() & here.keys():
+                raise InvalidArgumentError(f"two files of the model have a tensor {min(twice)!r}; take them from `parts`")
+            every.update(here)
+        return every
+
+    @property
+    def parts(self) -> "list[Part]":
+        """A mapping for each file, in the order in which they were named: those of a text encoder share names."""
+        return [Part(file, self._framework) for file in self._files]
 
     def __getitem__(self, name: str) -> Any:
         return _arrays.maker(self._framework)(*self._tensors[name])
@@ -39,7 +74,7 @@ class Model(Mapping):  # type: ignore[type-arg]
         return len(self._tensors)
 
     def __repr__(self) -> str:
-        return f"<longshore.Model {self.key!r}: {len(self)} tensors, {self.bytes} bytes, in {len(self._files)} files>"
+        return f"<longshore.Model {self.key!r}: {self.bytes} bytes in {len(self._files)} files>"
 
     def tensors(self) -> "dict[str, Any]":
         """All of them, in the order of the files."""
@@ -61,7 +96,7 @@ class Model(Mapping):  # type: ignore[type-arg]
     @property
     def bytes(self) -> int:
         """Of all tensors together."""
-        return sum(size for _, _, (_, _, _, size) in self._tensors.values())
+        return sum(size for file in self._files for _, _, _, size in file.tensors().values())
 
     @property
     def device(self) -> str:
