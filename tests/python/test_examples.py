@@ -23,7 +23,7 @@ def folder(tmp_path):
     save_file({"decoder.weight": torch.ones(8, 8)}, tmp_path / "vae.safetensors")
     (tmp_path / "models" / "vae").mkdir(parents=True)
     (tmp_path / "models" / "vae" / "vae.safetensors").symlink_to(tmp_path / "vae.safetensors")
-    models = {"vaes": [{"name": "vae.safetensors", "cache_key": "preloaded"}]}
+    models = {"vaes": [{"vae_name": "vae.safetensors", "cache_key": "preloaded"}]}
     (tmp_path / "preload_config.json").write_text(json.dumps({"version": "1.0", "models": models}))
     return tmp_path
 

@@ -162,7 +162,10 @@ def test_casts(plain, wish, backend):
     ours = longshore.torch.load_file(plain, dtype=wish, backend=backend)
     assert list(ours) == list(wanted)
     for name, tensor in wanted.items():
-        assert ours[name].dtype == dtype and torch.equal(ours[name].view(torch.uint8), tensor.view(torch.uint8)), name
+        # NaN stays NaN; which one, torch's own code for different processors does not agree on.
+        bits = torch.int16 if dtype.itemsize == 2 else torch.int32
+        same = (ours[name].view(bits) == tensor.view(bits)) | (ours[name].isnan() & tensor.isnan())
+        assert ours[name].dtype == dtype and same.all(), name
 
 
 def test_a_cast_is_another_entry(plain, runtime):
