@@ -72,12 +72,12 @@ expected<std::shared_ptr<const host_cast>> cast_for(const file_load& load) {
   };
   if (load.services.casting.casters.empty())
     return refused(errc::unsupported, "there is nobody to cast weights in host memory");
-  const auto to = cast_target(load.source.cast_to);
-  if (!to)
-    return refused(to.error().code, to.error().what);
+  const auto rule = cast_rule::parse(load.source.cast_to);
+  if (!rule)
+    return refused(rule.error().code, rule.error().what);
   if (load.source.hold == hold_mode::mapped)
     return refused(errc::bad_argument, "weights that are cast need memory of their own and cannot be mapped");
-  return std::make_shared<const host_cast>(*load.opened->header, *to);
+  return std::make_shared<const host_cast>(*load.opened->header, *rule);
 }
 
 void want_memory(holder_actor* self) {

@@ -72,7 +72,9 @@ void drop(holder_actor* self) {
   fail(self, {.code = errc::cancelled, .what = "the load was cancelled", .path = self->state.load.source.path});
 }
 
-std::optional<dtype> cast_of(const file_load& load) { return dtype_from_name(load.source.cast_to); }
+expected<cast_rule> cast_of(const file_load& load) {
+  return load.source.cast_to.empty() ? cast_rule{} : cast_rule::parse(load.source.cast_to);
+}
 
 void opened(holder_actor* self, const open_result& result) {
   auto& load = self->state.load;
@@ -83,10 +85,11 @@ void opened(holder_actor* self, const open_result& result) {
     return fail(self, *problem);
   if (!load.services.target)
     return fail(self, {.code = errc::unsupported, .what = "there is no device to load to", .path = load.source.path});
-  if (auto known = cast_target(load.source.cast_to); !load.source.cast_to.empty() && !known)
-    return fail(self, {.code = known.error().code, .what = known.error().what, .path = load.source.path});
+  const auto rule = cast_of(load);
+  if (!rule)
+    return fail(self, {.code = rule.error().code, .what = rule.error().what, .path = load.source.path});
   report_progress(self, load, load_stage::waiting_for_memory);
-  self->send(load.registry, file_opened{load.file, device_layout{*load.opened->header, cast_of(load)}.total_bytes()});
+  self->send(load.registry, file_opened{load.file, device_layout{*load.opened->header, *rule}.total_bytes()});
 }
 
 /// Only when all bytes are in and the file is still the one that the load began with does anybody get to see it.
@@ -250,7 +253,8 @@ void granted(holder_actor* self) {
   if (load.is_ending())
     return;
   end_wait(load);
-  auto target = device_file::allocate(load.services.target, load.source.path, *load.opened->header, cast_of(load));
+  auto target = device_file::allocate(load.services.target, load.source.path, *load.opened->header,
+                                      cast_of(load).value());  // parsed before
   if (!target)
     return fail(self, target.error());
   state.on_device = std::move(*target);

@@ -22,8 +22,8 @@ bool let_end(device& target, stream_id stream) {
 expected<std::shared_ptr<const device_file>> device_file::allocate(std::shared_ptr<device> target,
                                                                    const std::string& path,
                                                                    const safetensors_header& header,
-                                                                   std::optional<dtype> cast_to) {
-  std::shared_ptr<device_file> made{new device_file(std::move(target), path, header, cast_to)};
+                                                                   const cast_rule& rule) {
+  std::shared_ptr<device_file> made{new device_file(std::move(target), path, header, rule)};
   if (made->layout_.total_bytes() > 0) {
     const auto address = made->target_->allocate(made->layout_.total_bytes());
     if (!address) {

@@ -5,7 +5,6 @@
 /// any thread. Failure: of the allocation, as the device has it, with the file's path; of reading back, as copies fail.
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,7 +20,7 @@ public:
   /// Memory for all tensors, not yet filled. A file without a byte of tensors takes none.
   static expected<std::shared_ptr<const device_file>> allocate(std::shared_ptr<device> target, const std::string& path,
                                                                const safetensors_header& header,
-                                                               std::optional<dtype> cast_to = {});
+                                                               const cast_rule& rule = {});
   ~device_file();
   device_file(const device_file&) = delete;
   device_file& operator=(const device_file&) = delete;
@@ -36,12 +35,11 @@ public:
   device_address address_of(size_t tensor) const { return address_ + layout_.offset_bytes(tensor); }
 
 private:
-  device_file(std::shared_ptr<device> target, std::string path, const safetensors_header& header,
-              std::optional<dtype> cast_to)
+  device_file(std::shared_ptr<device> target, std::string path, const safetensors_header& header, const cast_rule& rule)
       : target_(std::move(target)),
         path_(std::move(path)),
-        header_(header_on_device(header, cast_to)),
-        layout_(header, cast_to) {}
+        header_(header_on_device(header, rule)),
+        layout_(header, rule) {}
 
   std::shared_ptr<device> target_;
   std::string path_;

@@ -100,14 +100,14 @@ uint64_t upload_plan::scratch_bytes() const {
   return longest_bytes;
 }
 
-safetensors_header header_on_device(const safetensors_header& header, std::optional<dtype> cast_to) {
+safetensors_header header_on_device(const safetensors_header& header, const cast_rule& rule) {
   auto cast = header;
   uint64_t end_bytes = 0;
   for (auto& tensor : cast.tensors) {
     auto size_bytes = tensor.size_bytes();
-    if (cast_to && can_cast(tensor.type, *cast_to)) {
-      size_bytes = size_bytes / (bits(tensor.type) / 8) * (bits(*cast_to) / 8);
-      tensor.type = *cast_to;
+    if (const auto there = rule.type_of(tensor); there != tensor.type) {
+      size_bytes = size_bytes / (bits(tensor.type) / 8) * (bits(there) / 8);
+      tensor.type = there;
     }
     tensor.begin_bytes = end_bytes;
     end_bytes = tensor.end_bytes = end_bytes + size_bytes;
@@ -115,8 +115,8 @@ safetensors_header header_on_device(const safetensors_header& header, std::optio
   return cast;
 }
 
-device_layout::device_layout(const safetensors_header& header, std::optional<dtype> cast_to) {
-  const auto there = header_on_device(header, cast_to);
+device_layout::device_layout(const safetensors_header& header, const cast_rule& rule) {
+  const auto there = header_on_device(header, rule);
   places_.reserve(header.tensors.size());
   uint64_t file_bytes = 0;
   for (size_t i = 0; i < header.tensors.size(); ++i) {

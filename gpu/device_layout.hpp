@@ -12,10 +12,10 @@
 /// of 32 bytes a tensor. Pure; immutable, so safe from any thread; cannot fail.
 
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "gpu/device.hpp"
+#include "io/cast_rule.hpp"
 #include "io/safetensors.hpp"
 
 namespace longshore {
@@ -60,13 +60,13 @@ struct upload_plan {
   uint64_t scratch_bytes() const;  ///< of the longest run: runs of one stream can follow each other in one scratch
 };
 
-/// The header as the device has the tensors: those of a float type are of type `cast_to`.
-safetensors_header header_on_device(const safetensors_header& header, std::optional<dtype> cast_to);
+/// The header as the device has the tensors, cast by the rule.
+safetensors_header header_on_device(const safetensors_header& header, const cast_rule& rule);
 
 class device_layout {
 public:
-  /// `cast_to`: the type that float tensors shall have on the device. Its tensors by their dtype there: `on_device`.
-  explicit device_layout(const safetensors_header& header, std::optional<dtype> cast_to = {});
+  /// `rule`: what becomes of float tensors on the device. Its tensors by their dtype there: `on_device`.
+  explicit device_layout(const safetensors_header& header, const cast_rule& rule = {});
 
   uint64_t total_bytes() const { return total_bytes_; }  ///< a multiple of the alignment
   size_t tensors() const { return places_.size(); }

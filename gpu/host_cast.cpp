@@ -15,9 +15,9 @@ namespace {
 constexpr uint64_t block_bytes = 128 << 10;
 constexpr uint64_t longest_element_bytes = 8;
 
-std::shared_ptr<const safetensors_header> header_in_memory(const safetensors_header& in_file, dtype to,
+std::shared_ptr<const safetensors_header> header_in_memory(const safetensors_header& in_file, const cast_rule& rule,
                                                            const device_layout& layout) {
-  auto there = std::make_shared<safetensors_header>(header_on_device(in_file, to));
+  auto there = std::make_shared<safetensors_header>(header_on_device(in_file, rule));
   there->data_begin_bytes = 0;
   for (size_t i = 0; i < there->tensors.size(); ++i) {
     auto& tensor = there->tensors[i];
@@ -50,8 +50,8 @@ int64_t read_piece(int fd, std::byte* destination, uint64_t length_bytes, uint64
   return n < 0 ? -errno : n;
 }
 
-host_cast::host_cast(const safetensors_header& in_file, dtype to)
-    : layout_(in_file, to), header_(header_in_memory(in_file, to, layout_)) {}
+host_cast::host_cast(const safetensors_header& in_file, const cast_rule& rule)
+    : layout_(in_file, rule), header_(header_in_memory(in_file, rule, layout_)) {}
 
 void host_cast::put(const std::byte* bytes, const chunk& piece, std::byte* memory) const {
   const auto plan = layout_.plan(piece.offset_bytes, piece.length_bytes, reinterpret_cast<device_address>(memory),

@@ -32,7 +32,7 @@ struct read_fault {
 
 class host_cast {
 public:
-  host_cast(const safetensors_header& in_file, dtype to);
+  host_cast(const safetensors_header& in_file, const cast_rule& rule);
 
   /// As the users of the memory see it: types and sizes there, and offsets from the memory's begin.
   const std::shared_ptr<const safetensors_header>& header() const { return header_; }

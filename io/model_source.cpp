@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "io/cast_rule.hpp"
 #include "io/model_file.hpp"
 #include "io/open_model.hpp"
 #include "io/page_cache.hpp"
@@ -33,14 +34,14 @@ hold_mode choose_hold(const model_file& file, const source_options& options) {
 expected<void> choose_cast(file_source& source, const model_file& file, const source_options& options) {
   if (options.cast_to.empty() || source.hold == hold_mode::device)
     return {};
-  const auto to = cast_target(options.cast_to);
-  if (!to)
-    return tl::unexpected(to.error());
+  const auto rule = cast_rule::parse(options.cast_to);
+  if (!rule)
+    return tl::unexpected(rule.error());
   const auto header = read_header(file);
   if (!header)
     return tl::unexpected(header.error());
   const bool changes = std::any_of(header->tensors.begin(), header->tensors.end(),
-                                   [&](const tensor_info& t) { return is_castable(t.type) && t.type != *to; });
+                                   [&](const tensor_info& t) { return rule->type_of(t) != t.type; });
   if (!changes) {
     source.cast_to.clear();
     return {};
@@ -95,14 +96,6 @@ expected<model_source> find_shards(const std::string& path, const source_options
 }  // namespace
 
 bool is_shard_index(const std::string& path) { return path.ends_with(".index.json"); }
-
-expected<dtype> cast_target(const std::string& name) {
-  const auto type = dtype_from_name(name);
-  if (type && is_castable(*type))
-    return *type;
-  return unexpected(error{.code = errc::bad_argument,
-                          .what = "weights can be cast to F32, F16, BF16, F8_E4M3 or F8_E5M2, not to " + name});
-}
 
 expected<model_source> find_source(const std::vector<std::string>& paths, source_options options) {
   if (paths.empty())

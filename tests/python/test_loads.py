@@ -168,6 +168,16 @@ def test_casts(plain, wish, backend):
         assert ours[name].dtype == dtype and same.all(), name
 
 
+def test_casts_by_name(plain, runtime):
+    model = runtime.load(plain, dtype={"layer.0": torch.bfloat16, "layer.03": "F32", "nothing": "F16"})
+    file = safetensors.torch.load_file(plain)
+    assert {name: tensor.dtype for name, tensor in model.items()} == {
+        name: torch.float32 if name == "layer.03" else torch.bfloat16 if name < "layer.1" else file[name].dtype
+        for name in file
+    }
+    assert runtime.load(plain, dtype={"layer.0": "bfloat16", "layer.03": "float32", "nothing": "F16"}).hit
+
+
 def test_a_cast_is_another_entry(plain, runtime):
     as_they_are, halves = runtime.load(plain), runtime.load(plain, dtype="F16")
     assert {as_they_are[name].dtype for name in halves} == {torch.float16, torch.float32}

@@ -5,6 +5,7 @@ One kind is copied: what lies at no multiple of its element's size, which the fo
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any, Callable, Tuple
 
 from . import _core
@@ -44,10 +45,19 @@ _NUMPY_NAMES = {
 _FORMAT_NAMES = {text: name for name, text in _TORCH_NAMES.items()}
 
 
-def format_type(dtype: Any) -> "str | None":
-    """The format's name of a type of torch or numpy, or of a name of either; None for None."""
+def cast_rule(dtype: Any) -> str:
+    """The extension's text for what `dtype=` says: a type, or types by what the names of tensors begin with."""
     if dtype is None:
-        return None
+        return ""
+    if isinstance(dtype, Mapping):
+        if wrong := [prefix for prefix in dtype if "," in prefix]:
+            raise InvalidArgumentError(f"the begin of a tensor's name has no comma, as {wrong[0]!r} has")
+        return ",".join(f"{prefix}={_format_type(one)}" for prefix, one in dtype.items())
+    return _format_type(dtype)
+
+
+def _format_type(dtype: Any) -> str:
+    """The format's name of a type of torch or numpy, or of a name of either."""
     text = dtype if isinstance(dtype, str) else getattr(dtype, "name", str(dtype)).removeprefix("torch.")
     name = text.upper() if text.upper() in _TORCH_NAMES else _FORMAT_NAMES.get(text.removeprefix("torch."))
     if name is None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from typing import TYPE_CHECKING, Any, Sequence, TypedDict, Union
+from typing import TYPE_CHECKING, Any, Mapping, Sequence, TypedDict, Union
 
 from . import _arrays
 from ._errors import InvalidArgumentError
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import numpy
     import torch
 
-    DType = Union[None, str, torch.dtype, numpy.dtype[Any]]
+    OneType = Union[str, torch.dtype, numpy.dtype[Any]]
+    DType = Union[None, OneType, Mapping[str, OneType]]
     Device = Union[None, str, torch.device]
 
 
@@ -32,7 +33,8 @@ class LoadOptions(TypedDict, total=False):
     device: [None] or "cpu", or the runtime's device.
     host_copy: [False] whether what goes to the device also stays in pinned host memory, for the next time.
     dtype: [None] or what float tensors become while they are read, as `tensor.to(dtype)` has it: a type of torch or
-        numpy, or a name of the format such as "F16".
+        numpy, or a name of the format such as "F16". Or such types by what names of tensors begin with, of which the
+        longest decides: {"model.diffusion_model.": "F32", "first_stage_model.": torch.bfloat16}.
     priority: ["now"], or "later" for what nobody waits for yet: its reads let others go first.
     keep: [False] whether the cache must never evict it.
     framework: "torch" or "numpy"; [None]: torch where it is installed.
@@ -93,7 +95,7 @@ class Order:
             "mode": "unshared" if self.writable else wish["mode"],
             "hold": _hold(wish, device),
             "host_copy": wish["host_copy"],
-            "dtype": _arrays.format_type(wish["dtype"]) or "",
+            "dtype": _arrays.cast_rule(wish["dtype"]),
             "urgent": wish["priority"] == "now",
             "keep": wish["keep"],
             "deadline": float(wish["deadline"]),
