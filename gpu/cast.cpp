@@ -1,69 +1,67 @@
 #include "gpu/cast.hpp"
 
-#include <algorithm>
 #include <array>
 #include <cassert>
 #include <cstring>
 #include <utility>
 
+#include "gpu/cast_paths.hpp"
+
 namespace longshore {
 namespace {
 
-/// Elements that are converted at once: in local arrays, which are aligned and cannot overlap, and in a loop of a fixed
-/// length, which compilers vectorise at -O2 already.
-constexpr uint64_t block_elements = 256;
-
 template <float_format from, float_format to>
-void convert_block(const typename float_element<from>::bits* source, typename float_element<to>::bits* destination) {
-  for (uint64_t i = 0; i < block_elements; ++i)
+void convert_block(const float_bits_of<from>* source, float_bits_of<to>* destination) {
+  for (uint64_t i = 0; i < cast_block_elements; ++i)
     destination[i] = convert<from, to>(source[i]);
 }
 
 /// What each of the 256 elements of an 8-bit format becomes.
 template <float_format from, float_format to>
 constexpr auto conversion_table() {
-  std::array<typename float_element<to>::bits, 256> table{};
+  std::array<float_bits_of<to>, 256> table{};
   for (uint32_t i = 0; i < 256; ++i)
     table[i] = convert<from, to>(static_cast<uint8_t>(i));
   return table;
 }
 
 template <float_format from, float_format to>
-void look_up_block(const uint8_t* source, typename float_element<to>::bits* destination) {
+void look_up_block(const uint8_t* source, float_bits_of<to>* destination) {
   static const auto table = conversion_table<from, to>();
-  for (uint64_t i = 0; i < block_elements; ++i)
+  for (uint64_t i = 0; i < cast_block_elements; ++i)
     destination[i] = table[source[i]];
 }
 
+template <float_format format>
+void copy_elements(const std::byte* source, std::byte* destination, uint64_t elements) {
+  std::memcpy(destination, source, elements * sizeof(float_bits_of<format>));
+}
+
 template <float_format from, float_format to>
-void cast_all(const std::byte* source, std::byte* destination, uint64_t elements) {
-  using source_bits = typename float_element<from>::bits;
-  using destination_bits = typename float_element<to>::bits;
-  source_bits before[block_elements] = {};
-  destination_bits after[block_elements];
-  for (uint64_t done = 0; done < elements; done += block_elements) {
-    const auto count = std::min(elements - done, block_elements);
-    std::memcpy(before, source + done * sizeof(source_bits), count * sizeof(source_bits));
-    if constexpr (sizeof(source_bits) == 1)
-      look_up_block<from, to>(before, after);
-    else
-      convert_block<from, to>(before, after);
-    std::memcpy(destination + done * sizeof(destination_bits), after, count * sizeof(destination_bits));
-  }
+constexpr cast_function cast_of() {
+  if constexpr (from == to)
+    return &copy_elements<from>;
+  else if constexpr (sizeof(float_bits_of<from>) == 1)
+    return &cast_in_blocks<from, to, look_up_block<from, to>>;
+  else
+    return &cast_in_blocks<from, to, convert_block<from, to>>;
 }
 
-using cast_function = void (*)(const std::byte*, std::byte*, uint64_t);
-
-template <uint32_t... pairs>
-constexpr auto make_cast_table(std::integer_sequence<uint32_t, pairs...> /*all*/) {
-  return std::array<cast_function, sizeof...(pairs)>{
-      &cast_all<static_cast<float_format>(pairs / float_format_count),
-                static_cast<float_format>(pairs % float_format_count)>...};
+template <float_format from, uint32_t... to>
+constexpr auto casts_from(std::integer_sequence<uint32_t, to...> /*all*/) {
+  return std::array<cast_function, float_format_count>{cast_of<from, static_cast<float_format>(to)>()...};
 }
 
-constexpr auto casts = make_cast_table(std::make_integer_sequence<uint32_t, float_format_count * float_format_count>());
+template <uint32_t... formats>
+constexpr cast_table all_casts(std::integer_sequence<uint32_t, formats...> all) {
+  return {casts_from<static_cast<float_format>(formats)>(all)...};
+}
+
+constexpr auto portable = all_casts(std::make_integer_sequence<uint32_t, float_format_count>());
 
 }  // namespace
+
+const cast_table& portable_casts() { return portable; }
 
 std::optional<float_format> float_format_of(dtype type) {
   switch (type) {
@@ -85,10 +83,10 @@ std::optional<float_format> float_format_of(dtype type) {
 bool can_cast(dtype from, dtype to) { return float_format_of(from) && float_format_of(to); }
 
 void cast_elements(const std::byte* source, dtype from, std::byte* destination, dtype to, uint64_t elements) {
+  static const auto& casts = avx2_casts() != nullptr ? *avx2_casts() : portable_casts();
   const auto row = float_format_of(from), column = float_format_of(to);
   assert(row && column);
-  casts[static_cast<uint32_t>(*row) * float_format_count + static_cast<uint32_t>(*column)](source, destination,
-                                                                                           elements);
+  casts[static_cast<uint32_t>(*row)][static_cast<uint32_t>(*column)](source, destination, elements);
 }
 
 }  // namespace longshore

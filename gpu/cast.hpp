@@ -3,9 +3,9 @@
 /// against.
 ///
 /// Owns nothing; pure; safe from any thread. Types: F32, F16, BF16, F8_E4M3, F8_E5M2, any to any (gpu/float_bits.hpp
-/// has the rules, one definition for CPU and kernels); a type to itself is a copy of the bytes. Limits: source and
-/// destination must not overlap; neither needs to be aligned. Cannot fail: `can_cast` says beforehand which pairs there
-/// are, and any other asserts.
+/// has the rules, one definition for CPU and kernels); a type to itself is a copy of the bytes. A CPU with AVX2 and
+/// F16C uses them, with the same bits (gpu/cast_paths.hpp). Limits: source and destination must not overlap; neither
+/// needs to be aligned. Cannot fail: `can_cast` says beforehand which pairs there are, and any other asserts.
 
 #include <cstddef>
 #include <cstdint>

@@ -29,9 +29,9 @@ BLOCK = 1 << 24
 
 @pytest.fixture(scope="session")
 def cast_tool(tmp_path_factory):
-    """Built here from the two sources that it is: no build folder needs to have it, and none can have an old one."""
+    """Built here from the sources that it is: no build folder needs to have it, and none can have an old one."""
     tool = tmp_path_factory.mktemp("cast") / "cast_tool"
-    sources = [ROOT / "tests/e2e/cast_tool.cpp", ROOT / "gpu/cast.cpp"]
+    sources = [ROOT / name for name in ("tests/e2e/cast_tool.cpp", "gpu/cast.cpp", "gpu/cast_avx2.cpp")]
     subprocess.run(["g++", "-std=c++20", "-O2", f"-I{ROOT}", *sources, "-o", tool], check=True)
 
     def cast(patterns, source, target):
