@@ -7,6 +7,7 @@
 #include <caf/actor_system.hpp>
 #include <caf/send.hpp>
 
+#include "actors/cast_holder.hpp"
 #include "actors/device_holder.hpp"
 #include "actors/object_holder.hpp"
 #include "actors/traced_actor.hpp"
@@ -77,7 +78,8 @@ caf::actor spawn_holder(registry_actor* self, const start_load& order) {
   if (order.source.hold == hold_mode::object)
     return spawn_object_holder(self, order, state.services, state.payload);
   if (tier_of(order.source.hold) == tier::host)
-    return spawn_model_holder(self, order, state.services);
+    return order.source.cast_to.empty() ? spawn_model_holder(self, order, state.services)
+                                        : spawn_cast_holder(self, order, state.services);
   const auto lane = lanes.empty() ? device_lane{} : lanes[state.next_lane++ % lanes.size()];
   const auto copy = state.files.find(order.host_copy);
   return spawn_device_holder(self, order, state.services, lane,

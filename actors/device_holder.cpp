@@ -12,8 +12,8 @@
 
 #include "actors/file_load.hpp"
 #include "actors/traced_actor.hpp"
-#include "gpu/cast.hpp"
 #include "io/load_memory.hpp"
+#include "io/model_source.hpp"
 #include "messages/host_copy.hpp"
 #include "messages/slot.hpp"
 #include "messages/upload.hpp"
@@ -83,11 +83,8 @@ void opened(holder_actor* self, const open_result& result) {
     return fail(self, *problem);
   if (!load.services.target)
     return fail(self, {.code = errc::unsupported, .what = "there is no device to load to", .path = load.source.path});
-  if (!load.source.cast_to.empty() && !can_cast(dtype::F32, cast_of(load).value_or(dtype::U8)))
-    return fail(self,
-                {.code = errc::bad_argument,
-                 .what = "weights can be cast to F32, F16, BF16, F8_E4M3 or F8_E5M2, not to " + load.source.cast_to,
-                 .path = load.source.path});
+  if (auto known = cast_target(load.source.cast_to); !load.source.cast_to.empty() && !known)
+    return fail(self, {.code = known.error().code, .what = known.error().what, .path = load.source.path});
   report_progress(self, load, load_stage::waiting_for_memory);
   self->send(load.registry, file_opened{load.file, device_layout{*load.opened->header, cast_of(load)}.total_bytes()});
 }

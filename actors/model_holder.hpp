@@ -1,6 +1,7 @@
 #pragma once
 /// The actor that holds one file of weights in host memory: opens it, has its chunks read, keeps its bytes, and frees
-/// them when told. For files on the device see actors/device_holder.hpp.
+/// them when told. For files on the device see actors/device_holder.hpp, for those that are cast
+/// actors/cast_holder.hpp.
 ///
 /// Owns the bytes while it lives; the registry alone gives it orders, see messages/load.hpp for who says what when. The
 /// pin arbiter grants the memory, and the pins of a file that is held `pinned`: a segment is page-locked as soon as the
@@ -40,6 +41,14 @@ struct device_lane {
   caf::actor stager, uploader;
 };
 
+/// Who serves casts in host memory: one lends the memory to read into, the others cast. All null: nobody does.
+struct host_casting {
+  caf::actor stager;
+  std::vector<caf::actor> casters;
+
+  std::vector<caf::actor> all() const;
+};
+
 /// What all holders of a runtime share.
 struct holder_services {
   caf::actor reader;
@@ -50,6 +59,7 @@ struct holder_services {
   std::shared_ptr<device> target{};  ///< null: there is no device, and no file is held there
   std::vector<device_lane> lanes{};  ///< of the device; files take them in turn
   caf::actor copier{};               ///< of the device
+  host_casting casting{};
 };
 
 caf::actor spawn_model_holder(caf::local_actor* registry, const start_load& order, const holder_services& services);

@@ -13,6 +13,7 @@
 #include "actors/calling_thread.hpp"
 #include "actors/device_lanes.hpp"
 #include "actors/disk_reader.hpp"
+#include "actors/host_casting.hpp"
 #include "actors/host_copier.hpp"
 #include "actors/pin_arbiter.hpp"
 #include "actors/preloader.hpp"
@@ -26,13 +27,16 @@
 namespace longshore {
 namespace {
 
+/// As many threads as cores, but at least two and not more than a few: of an actor system, and of casts.
+size_t few_threads() { return std::clamp(std::thread::hardware_concurrency(), 2U, 4U); }
+
 /// Completions come from threads outside; with this policy they wake an idle worker in 4 us instead of 17, and the
 /// bound keeps a chatty actor from starving the rest.
 struct system_config : caf::actor_system_config {
   system_config() {
     set("scheduler.policy", caf::atom("sharing"));
     set("scheduler.max-throughput", size_t{50});
-    set("scheduler.max-threads", size_t{std::clamp(std::thread::hardware_concurrency(), 2U, 4U)});
+    set("scheduler.max-threads", few_threads());
   }
 };
 
@@ -94,6 +98,7 @@ struct runtime::parts {
   caf::actor monitor;              // null where the machine's memory is not watched
   std::vector<device_lane> lanes;  // none without a device
   caf::actor copier;               // null without a device
+  host_casting casting;
   bool stopped = false;
 
   void spawn_monitor();
@@ -157,6 +162,10 @@ void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_
     lanes = spawn_device_lanes(system, options.target, pool, arbiter, lane_options_of(options));
     copier = spawn_host_copier(system, true);
   }
+  casting = spawn_host_casting(system, pool, arbiter,
+                               {.casters = few_threads(),
+                                .scratch_bytes = std::min<uint64_t>(64 << 20, host_limit_bytes / 8),
+                                .chunk_bytes = options.holder.chunk_bytes});
   options.holder.memory_timeout = options.memory_timeout;
   const holder_services services{.reader = reader,
                                  .arbiter = arbiter,
@@ -165,7 +174,8 @@ void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_
                                  .options = options.holder,
                                  .target = options.target,
                                  .lanes = lanes,
-                                 .copier = copier};
+                                 .copier = copier,
+                                 .casting = casting};
   registry =
       spawn_cache_registry(system,
                            {.limits = {.host_limit_bytes = host_limit_bytes, .device_limit_bytes = device_limit_bytes},
@@ -294,6 +304,8 @@ expected<void> runtime::stop() {
   std::vector<caf::actor> all{p.preloader, p.registry, p.reader};
   for (const auto& lane : p.lanes)
     all.insert(all.end(), {lane.stager, lane.uploader});
+  for (const auto& one : p.casting.all())
+    all.push_back(one);
   all.insert(all.end(), {p.copier, p.monitor, p.keeper, p.arbiter, p.tracer, p.listener});
   for (const auto& actor : all)
     if (actor)

@@ -41,7 +41,7 @@ struct stager_state {
   fair_queue<borrower> waiting;
   std::unordered_map<caf::actor_addr, uint64_t> loads;  // monitored borrowers
   bool growing = false;
-  bool pin = true;  // false once not even one slot could be page-locked
+  bool pin = true;  // false without a device, and once not even one slot could be page-locked
   bool trimming = false;
   error closed;  // why there will never be a slot; its code is 0 while there may be
   uint64_t lent = 0;
@@ -116,7 +116,7 @@ void ask_for_one_more(stager_actor* self) {
   self->request(state.arbiter, state.options.pin_timeout + std::chrono::seconds{5},
                 pin_request{.account = state.account,
                             .wanted = {.host_bytes = bytes, .pinned_bytes = state.pin ? bytes : 0},
-                            .patient = state.slots.empty(),
+                            .patient = state.target && state.slots.empty(),
                             .deadline = state.options.pin_timeout})
       .then([=](const pin_answer& answer) { grow(self, answer); },
             [=](const caf::error& lost) {
@@ -187,7 +187,8 @@ void close(stager_actor* self, error reason) {
 
 void open(stager_actor* self) {
   const auto& state = self->state;
-  const account_spec spec{.name = "staging of " + state.target->name(), .cls = pin_class::stream_staging};
+  const account_spec spec{.name = state.target ? "staging of " + state.target->name() : "scratch memory of casts",
+                          .cls = pin_class::stream_staging};
   self->request(state.arbiter, state.options.pin_timeout, open_account{spec})
       .then(
           [=](const account_opened& opened) {
@@ -206,6 +207,7 @@ caf::behavior stager_behavior(stager_actor* self, std::shared_ptr<device> target
   auto& state = self->state;
   state.options = options;
   state.target = std::move(target);
+  state.pin = state.target != nullptr;
   state.pool = std::move(pool);
   state.arbiter = arbiter;
   self->set_down_handler([=](const caf::down_msg& gone) { bury(self, gone); });

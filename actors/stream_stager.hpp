@@ -1,6 +1,7 @@
 #pragma once
 /// The actor that stages for a device stream: lends slots of staging memory, each the credit for one chunk on its way
-/// from the disk to the device.
+/// from the disk to the device. Without a device, for casts in host memory: the slots are ordinary memory, and it asks
+/// for it only as long as there is room, since borrowers can do without.
 ///
 /// Owns the slots. Grows a slot at a time while someone waits, with the pin arbiter's leave; gives idle slots back
 /// after `idle_after`. Order: loads take turns, those that someone waits for first. Limit: `staging_limit_bytes`.

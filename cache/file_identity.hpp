@@ -39,7 +39,7 @@ struct file_source {
   bool any_hold =
       false;  ///< of a request: the hold is a preference, and a file held otherwise in the same tier is as good
   bool host_copy = false;  ///< of a request for the device: come by way of pinned host memory, and leave a copy there
-  std::string cast_to{};   ///< of a file on the device: its float tensors are of this type there; empty: the file's own
+  std::string cast_to{};   ///< what its float tensors become on their way to memory; empty: they stay as they are
 
   /// Whether a file that is held as `held` is what this asks for.
   bool is_satisfied_by(const file_source& held) const {

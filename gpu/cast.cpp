@@ -80,7 +80,7 @@ std::optional<float_format> float_format_of(dtype type) {
   }
 }
 
-bool can_cast(dtype from, dtype to) { return float_format_of(from) && float_format_of(to); }
+bool can_cast(dtype from, dtype to) { return is_castable(from) && is_castable(to); }
 
 void cast_elements(const std::byte* source, dtype from, std::byte* destination, dtype to, uint64_t elements) {
   static const auto& casts = avx2_casts() != nullptr ? *avx2_casts() : portable_casts();

@@ -129,13 +129,29 @@ device_layout::device_layout(const safetensors_header& header, std::optional<dty
   }
 }
 
+/// The first tensor of which bytes lie at the offset or behind it.
+std::vector<device_layout::place>::const_iterator device_layout::first_after(uint64_t file_offset_bytes) const {
+  return std::partition_point(places_.begin(), places_.end(), [=](const place& p) {
+    return p.file_offset_bytes + p.length_bytes <= file_offset_bytes;
+  });
+}
+
+uint64_t device_layout::place_of(uint64_t file_offset_bytes) const {
+  const auto at = first_after(file_offset_bytes);
+  if (at == places_.end())
+    return total_bytes_;
+  const auto before_bytes = file_offset_bytes - std::min(file_offset_bytes, at->file_offset_bytes);
+  if (at->in_file == at->on_device)
+    return at->device_offset_bytes + before_bytes;
+  const uint64_t size_bytes = bits(at->in_file) / 8;
+  return at->device_offset_bytes + (before_bytes + size_bytes - 1) / size_bytes * (bits(at->on_device) / 8);
+}
+
 upload_plan device_layout::plan(uint64_t offset_bytes, uint64_t length_bytes, device_address base,
                                 upload_options options, uint64_t overlap_bytes) const {
   const auto end_bytes = offset_bytes + length_bytes - overlap_bytes;
   plan_builder builder{options.small_bytes};
-  auto at = std::partition_point(places_.begin(), places_.end(),
-                                 [=](const place& p) { return p.file_offset_bytes + p.length_bytes <= offset_bytes; });
-  for (; at != places_.end() && at->file_offset_bytes < end_bytes; ++at) {
+  for (auto at = first_after(offset_bytes); at != places_.end() && at->file_offset_bytes < end_bytes; ++at) {
     if (at->length_bytes == 0)
       continue;
     const auto begin = std::max(at->file_offset_bytes, offset_bytes);

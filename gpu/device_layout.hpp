@@ -74,6 +74,10 @@ public:
   /// From the allocation's begin, of the tensor at this index in the header. A tensor without bytes shares its place.
   uint64_t offset_bytes(size_t index) const { return places_[index].device_offset_bytes; }
 
+  /// From the allocation's begin, where the first byte or element goes that begins at this offset of the file or behind
+  /// it; behind the last, the total.
+  uint64_t place_of(uint64_t file_offset_bytes) const;
+
   /// How a chunk, read from [offset, offset + length) of the file, goes to the allocation at `base` (0: destinations
   /// are offsets). Of the last `overlap_bytes` there is only what belongs to an element that begins before them. Costs
   /// a binary search and the tensors that the chunk touches. The file's other bytes are left out.
@@ -88,6 +92,8 @@ private:
     dtype in_file;
     dtype on_device;
   };
+
+  std::vector<place>::const_iterator first_after(uint64_t file_offset_bytes) const;
 
   std::vector<place> places_;
   uint64_t total_bytes_ = 0;

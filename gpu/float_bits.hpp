@@ -14,7 +14,8 @@
 ///
 /// Formats narrower than F32 go through F32, which holds each of their values, so nothing is rounded twice. The
 /// arithmetic is on integers, and float additions whose rounding is the point: the rounding mode must be to nearest;
-/// flushing subnormals to zero changes nothing. Loops over these functions vectorise, with GCC under -fno-trapping-math.
+/// flushing subnormals to zero changes nothing. Loops over these functions vectorise, with GCC under
+/// -fno-trapping-math.
 
 #include <bit>
 #include <cstdint>

@@ -1,5 +1,6 @@
 #pragma once
-/// One file of weights in memory: its tensors by name, and their bytes, where they lie in the file's own layout.
+/// One file of weights in memory: its tensors by name, and their bytes, where they lie in the file's own layout or,
+/// after a cast, in one that leaves gaps between them.
 ///
 /// Owns the bytes (an arena, or a mapping). Immutable once its load is done, and shared by pointer: whoever holds it
 /// may read it from any thread. Lookups cannot fail otherwise than by finding nothing.

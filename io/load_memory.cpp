@@ -1,8 +1,7 @@
 #include "io/load_memory.hpp"
 
-#include <algorithm>
-#include <iterator>
 #include <system_error>
+#include <utility>
 
 #include "io/page_cache.hpp"
 #include "io/read_engine.hpp"
@@ -10,20 +9,30 @@
 namespace longshore {
 
 expected<std::shared_ptr<load_memory>> load_memory::owned(std::shared_ptr<const opened_file> opened, arena_pool& pool) {
-  auto bytes = pool.acquire(opened->file.size_bytes());
+  const auto size_bytes = opened->file.size_bytes();
+  auto header = opened->header;
+  return laid_out(std::move(opened), pool, std::move(header), size_bytes);
+}
+
+expected<std::shared_ptr<load_memory>> load_memory::laid_out(std::shared_ptr<const opened_file> opened,
+                                                             arena_pool& pool,
+                                                             std::shared_ptr<const safetensors_header> header,
+                                                             uint64_t size_bytes) {
+  auto bytes = pool.acquire(size_bytes);
   if (!bytes) {
     auto reason = bytes.error();
     reason.path = opened->file.path();
     return unexpected(std::move(reason));
   }
-  return std::shared_ptr<load_memory>(new load_memory(std::move(opened), std::move(*bytes)));
+  return std::shared_ptr<load_memory>(new load_memory(std::move(opened), std::move(header), std::move(*bytes)));
 }
 
 expected<std::shared_ptr<load_memory>> load_memory::mapped(std::shared_ptr<const opened_file> opened) {
   auto bytes = mapping::of(opened->file);
   if (!bytes)
     return unexpected(bytes.error());
-  return std::shared_ptr<load_memory>(new load_memory(std::move(opened), std::move(*bytes)));
+  auto header = opened->header;
+  return std::shared_ptr<load_memory>(new load_memory(std::move(opened), std::move(header), std::move(*bytes)));
 }
 
 std::vector<chunk> plan_chunks(const opened_file& opened, plan_options options) {
@@ -42,15 +51,20 @@ std::vector<chunk> load_memory::plan(plan_options options) const {
 }
 
 void load_memory::touch_ahead(const std::vector<chunk>& plan) {
-  std::vector<chunk> direct;
-  std::copy_if(plan.begin(), plan.end(), std::back_inserter(direct),
-               [](const chunk& c) { return c.path == read_path::direct; });
-  if (direct.empty())
+  std::vector<std::span<std::byte>> ranges;
+  for (const auto& c : plan)
+    if (c.path == read_path::direct)
+      ranges.emplace_back(destination(c), c.length_bytes);
+  touch_ahead(std::move(ranges));
+}
+
+void load_memory::touch_ahead(std::vector<std::span<std::byte>> ranges) {
+  if (ranges.empty())
     return;
   try {
-    toucher_ = std::jthread{[this, direct = std::move(direct)](const std::stop_token& stop) {
-      for (const auto& c : direct)
-        if (stop.stop_requested() || !populate_pages(destination(c), c.length_bytes))
+    toucher_ = std::jthread{[ranges = std::move(ranges)](const std::stop_token& stop) {
+      for (const auto& range : ranges)
+        if (stop.stop_requested() || !populate_pages(range.data(), range.size()))
           return;
     }};
   } catch (const std::system_error&) {
@@ -71,7 +85,7 @@ std::shared_ptr<const held_file> load_memory::finish() {
   toucher_ = {};
   return std::visit(
       [this](auto& bytes) {
-        return std::make_shared<const held_file>(opened_->file.path(), opened_->header, std::move(bytes));
+        return std::make_shared<const held_file>(opened_->file.path(), header_, std::move(bytes));
       },
       bytes_);
 }

@@ -1,8 +1,10 @@
 #include "io/model_source.hpp"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "io/model_file.hpp"
+#include "io/open_model.hpp"
 #include "io/page_cache.hpp"
 
 namespace longshore {
@@ -26,6 +28,33 @@ hold_mode choose_hold(const model_file& file, const source_options& options) {
   return is_hot ? hold_mode::mapped : hold_mode::owned;
 }
 
+/// Memory that is cast to is memory of its own. Where every float tensor has the type already, there is nothing to
+/// cast.
+expected<void> choose_cast(file_source& source, const model_file& file, const source_options& options) {
+  if (options.cast_to.empty() || source.hold == hold_mode::device)
+    return {};
+  const auto to = cast_target(options.cast_to);
+  if (!to)
+    return tl::unexpected(to.error());
+  const auto header = read_header(file);
+  if (!header)
+    return tl::unexpected(header.error());
+  const bool changes = std::any_of(header->tensors.begin(), header->tensors.end(),
+                                   [&](const tensor_info& t) { return is_castable(t.type) && t.type != *to; });
+  if (!changes) {
+    source.cast_to.clear();
+    return {};
+  }
+  if (options.hold == hold_choice::mapped)
+    return unexpected(error{
+        .code = errc::bad_argument,
+        .what = "weights that are cast to " + options.cast_to + " cannot be mapped: they need memory of their own",
+        .path = source.path});
+  if (source.hold == hold_mode::mapped)
+    source.hold = hold_mode::owned;
+  return {};
+}
+
 expected<void> add_file(model_source& source, const std::string& path, const source_options& options) {
   const auto file = model_file::open(path);  // also refuses folders and FIFOs before anything waits for them
   if (!file)
@@ -36,7 +65,7 @@ expected<void> add_file(model_source& source, const std::string& path, const sou
                           .any_hold = options.hold == hold_choice::automatic,
                           .host_copy = options.host_copy,
                           .cast_to = options.cast_to});
-  return {};
+  return choose_cast(source.files.back(), *file, options);
 }
 
 expected<model_source> find_shards(const std::string& path, const source_options& options) {
@@ -67,12 +96,17 @@ expected<model_source> find_shards(const std::string& path, const source_options
 
 bool is_shard_index(const std::string& path) { return path.ends_with(".index.json"); }
 
+expected<dtype> cast_target(const std::string& name) {
+  const auto type = dtype_from_name(name);
+  if (type && is_castable(*type))
+    return *type;
+  return unexpected(error{.code = errc::bad_argument,
+                          .what = "weights can be cast to F32, F16, BF16, F8_E4M3 or F8_E5M2, not to " + name});
+}
+
 expected<model_source> find_source(const std::vector<std::string>& paths, source_options options) {
   if (paths.empty())
     return unexpected(error{.code = errc::bad_argument, .what = "a model needs at least one file"});
-  if (!options.cast_to.empty() && options.hold != hold_choice::device)
-    return unexpected(error{.code = errc::bad_argument,
-                            .what = "weights are cast to " + options.cast_to + " only on their way to a device"});
   if (options.host_copy && options.hold != hold_choice::device)
     return unexpected(error{.code = errc::bad_argument, .what = "a host copy is made only of what goes to a device"});
   if (paths.size() == 1 && is_shard_index(paths.front()))

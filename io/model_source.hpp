@@ -4,7 +4,7 @@
 ///
 /// Owns nothing. Blocks on the file system, so it runs on the caller's thread and not in an actor. Failure:
 /// `bad_argument` for options that do not go together, `not_found`, `io_failed`, `unsupported` (no regular file), and
-/// what a shard index can be wrong about.
+/// what a shard index, or the header of a file that is to be cast in host memory, can be wrong about.
 
 #include <memory>
 #include <optional>
@@ -13,6 +13,7 @@
 
 #include "cache/error.hpp"
 #include "cache/file_identity.hpp"
+#include "io/safetensors.hpp"
 #include "io/shard_index.hpp"
 
 namespace longshore {
@@ -34,8 +35,13 @@ struct source_options {
   hold_choice hold = hold_choice::automatic;
   double hot_share = 0.9;  ///< a file of which more is cached is mapped, when the choice is ours
   bool host_copy = false;  ///< of files for the device: see file_source
-  std::string cast_to{};   ///< the same; a type's name in the format, such as "F8_E4M3"
+  /// What float tensors shall be: a type's name in the format, such as "F8_E4M3". A file in host memory of which that
+  /// changes nothing is not cast; one that is cast cannot be mapped.
+  std::string cast_to{};
 };
+
+/// The type of this name, if it is one that weights can be cast to; else `bad_argument`.
+expected<dtype> cast_target(const std::string& name);
 
 /// One path may be a shard index; several are the parts of one model, in their order.
 expected<model_source> find_source(const std::vector<std::string>& paths, source_options options = {});

@@ -58,6 +58,12 @@ std::optional<dtype> dtype_from_name(std::string_view text);
 /// Bits of one element: 4 to 64.
 unsigned bits(dtype type);
 
+/// Whether it is a float type that weights are cast from and to: F32, F16, BF16, F8_E4M3 or F8_E5M2.
+constexpr bool is_castable(dtype type) {
+  return type == dtype::F32 || type == dtype::F16 || type == dtype::BF16 || type == dtype::F8_E4M3 ||
+         type == dtype::F8_E5M2;
+}
+
 struct tensor_info {
   std::string name;
   dtype type = dtype::U8;

@@ -292,7 +292,7 @@ void add_load_command(CLI::App& app, context& ctx) {
   arguments->device.add_to(*command);
   command
       ->add_option("--dtype", arguments->cast_to,
-                   "cast float weights to this type on their way to the device (default: as the file has them)")
+                   "cast float weights to this type while they load (default: as the file has them)")
       ->transform(CLI::IsMember({"F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}, CLI::ignore_case));
   command->add_flag("--host-copy", arguments->host_copy,
                     "go to the device by way of page-locked host memory, and keep that copy while memory allows");

@@ -11,6 +11,8 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include "gpu/cast.hpp"
+#include "gpu/cast_paths.hpp"
 #include "io/model_source.hpp"
 #include "messages/cache.hpp"
 #include "tests/io/test_files.hpp"
@@ -37,6 +39,7 @@ public:
 
   std::string write(const std::string& name, const std::vector<made_tensor>& tensors, uint64_t seed) {
     contents_[folder_ / name] = made_model(tensors, seed);
+    tensors_[folder_ / name] = tensors;
     write_file(folder_ / name, contents_.at(folder_ / name));
     return folder_ / name;
   }
@@ -52,21 +55,22 @@ public:
   const byte_vector& content(const std::string& path) const { return contents_.at(path); }
 
   get_model request(const std::string& key, const std::vector<std::string>& paths,
-                    hold_choice hold = hold_choice::owned) const {
-    auto source = find_source(paths, {.hold = hold});
+                    hold_choice hold = hold_choice::owned, const std::string& cast_to = {}) const {
+    auto source = find_source(paths, {.hold = hold, .cast_to = cast_to});
     EXPECT_TRUE(source.has_value()) << to_text(source.error());
     return {.key = key, .kind = model_kind::ckpt, .source = std::move(*source)};
   }
 
-  /// Whether the file in memory is the one on disk, byte by byte.
+  /// Whether the file in memory is the one on disk, byte by byte, or, where a tensor's type is another, its cast.
   bool holds_right_bytes(const held_file& file) const {
     const auto& content = contents_.at(file.path());
-    size_t at = file.header().data_begin_bytes;
-    for (const auto& tensor : file.tensors()) {
-      const auto bytes = file.bytes_of(tensor);
-      if (at + bytes.size() > content.size() || std::memcmp(bytes.data(), content.data() + at, bytes.size()) != 0)
+    size_t at = made_header(tensors_.at(file.path())).size();
+    for (const auto& made : tensors_.at(file.path())) {
+      const auto* tensor = file.find(made.name);
+      if (tensor == nullptr ||
+          !same_bytes(file.bytes_of(*tensor), right_bytes(made, content.data() + at, tensor->type)))
         return false;
-      at += bytes.size();
+      at += made.size_bytes;
     }
     return at == content.size();
   }
@@ -79,9 +83,22 @@ public:
     return true;
   }
 
+  /// What a tensor with these bytes in its file is as a tensor of the type, by the portable code.
+  static byte_vector right_bytes(const made_tensor& made, const std::byte* in_file, dtype type) {
+    if (made.type == name(type))
+      return {in_file, in_file + made.size_bytes};
+    const auto from = float_format_of(dtype_from_name(made.type).value()), to = float_format_of(type);
+    const auto elements = made.size_bytes / made.element_bytes;
+    byte_vector cast(elements * bits(type) / 8);
+    portable_casts()[static_cast<size_t>(from.value())][static_cast<size_t>(to.value())](in_file, cast.data(),
+                                                                                         elements);
+    return cast;
+  }
+
 private:
   test_folder folder_;
   std::map<std::string, byte_vector> contents_;
+  std::map<std::string, std::vector<made_tensor>> tensors_;
 };
 
 /// Says that a file was written later than it was: two writes within one tick of the kernel's clock look like one.

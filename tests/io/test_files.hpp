@@ -76,16 +76,19 @@ inline void write_file(const std::string& path, const std::string& text) {
 struct made_tensor {
   std::string name;
   size_t size_bytes;
+  std::string type = "U8";
+  size_t element_bytes = 1;
 };
 
-/// The header, with its length before it, of a safetensors file of U8 tensors in this order: written without the code
-/// under test.
+/// The header, with its length before it, of a safetensors file of tensors in this order, each of one dimension:
+/// written without the code under test.
 inline byte_vector made_header(const std::vector<made_tensor>& tensors) {
   std::string json = "{";
   size_t at = 0;
-  for (const auto& [name, size] : tensors) {
-    json += (json.size() > 1 ? ",\"" : "\"") + name + R"(":{"dtype":"U8","shape":[)" + std::to_string(size) +
-            R"(],"data_offsets":[)" + std::to_string(at) + "," + std::to_string(at + size) + "]}";
+  for (const auto& [name, size, type, element_bytes] : tensors) {
+    json += (json.size() > 1 ? ",\"" : "\"") + name + R"(":{"dtype":")" + type + R"(","shape":[)" +
+            std::to_string(size / element_bytes) + R"(],"data_offsets":[)" + std::to_string(at) + "," +
+            std::to_string(at + size) + "]}";
     at += size;
   }
   json += "}";
