@@ -40,6 +40,9 @@ struct source_options {
   std::string cast_to{};
 };
 
+/// The type of this name, if it is one that weights can be cast to; else `bad_argument`.
+expected<dtype> cast_target(const std::string& name);
+
 /// One path may be a shard index; several are the parts of one model, in their order.
 expected<model_source> find_source(const std::vector<std::string>& paths, source_options options = {});
 

@@ -2,9 +2,9 @@
 /// All actors of a runtime in one thread: the test decides which of them handles its next message, which read of the
 /// disk completes, and when time passes.
 ///
-/// Owns an actor system on CAF's test coordinator with its virtual clock, a pool of arenas, a virtual disk, a registry
-/// and a reader, and, where asked for, a stepped device with what serves it. Everything that happens is one *event*: a
-/// message handled, a read completed, a step of the device. After each the pool's limit is checked, and
+/// Owns an actor system on CAF's test coordinator with its virtual clock, a pool of arenas, a virtual disk, a registry,
+/// a reader and casters, and, where asked for, a stepped device with what serves it. Everything that happens is one
+/// *event*: a message handled, a read completed, a step of the device. After each the pool's limit is checked, and
 /// `after_each_event` runs. Deterministic: the same calls (and seeds) give the same history.
 /// Failure: a broken rule fails the running test.
 
@@ -29,6 +29,7 @@
 #include "actors/cache_registry.hpp"
 #include "actors/device_lanes.hpp"
 #include "actors/disk_reader.hpp"
+#include "actors/host_casting.hpp"
 #include "actors/host_copier.hpp"
 #include "actors/pin_arbiter.hpp"
 #include "actors/preloader.hpp"
@@ -67,6 +68,7 @@ struct world_options {
   uint64_t device_limit_bytes = 0;
   uint64_t pin_limit_bytes = 0;
   uint64_t staging_bytes = 0;
+  uint64_t scratch_bytes = 8 << 20;  ///< of casts
 };
 
 class actor_world {
@@ -92,6 +94,13 @@ public:
         system, {.host_limit_bytes = limit_bytes, .pin_limit_bytes = options.pin_limit_bytes, .hysteresis_bytes = 0});
     if (device)
       spawn_for_device(options);
+    casting = spawn_host_casting(system, pool, arbiter,
+                                 {.scratch_bytes = options.scratch_bytes,
+                                  .chunk_bytes = options.holder.chunk_bytes,
+                                  .on_own_threads = false,
+                                  .read = [this](int fd, std::byte* to, uint64_t length, uint64_t offset) {
+                                    return disk.read_cached(fd, to, length, offset);
+                                  }});
     registry = spawn_cache_registry(
         system,
         {.limits = {.host_limit_bytes = limit_bytes, .device_limit_bytes = options.device_limit_bytes},
@@ -103,7 +112,8 @@ public:
          .options = options.holder,
          .target = device,
          .lanes = lanes,
-         .copier = copier});
+         .copier = copier,
+         .casting = casting});
     servants_ = running_actors_now() - running_before_;
     run();
   }
@@ -113,6 +123,8 @@ public:
     std::vector<caf::actor> all{registry, reader, listener, copier};
     for (auto& lane : std::exchange(lanes, {}))
       all.insert(all.end(), {lane.stager, lane.uploader});
+    for (auto& one : std::exchange(casting, {}).all())
+      all.push_back(one);
     all.push_back(arbiter);
     for (const auto& actor : all)
       if (actor)
@@ -217,6 +229,9 @@ public:
 
   void kill(const caf::actor& victim) { caf::anon_send_exit(victim, caf::exit_reason::kill); }
 
+  /// Lets so much time pass that scratch memory which nobody uses is given back.
+  void outlast_idle_scratch() { advance(std::chrono::seconds{2}); }
+
   size_t running_actors() { return running_actors_now() - running_before_; }
   size_t used_bytes() const { return pool->mapped_bytes() - pool->idle_bytes(); }
 
@@ -226,6 +241,7 @@ public:
     run();
     ASSERT_EQ(stopped->answers.size(), 1U);
     EXPECT_TRUE(stopped->answers.front().done);
+    outlast_idle_scratch();
     if (leases == 0) {
       EXPECT_EQ(used_bytes(), 0U);
       EXPECT_EQ(running_actors(), servants_) << "a holder or opener outlived the stop";
@@ -249,6 +265,7 @@ public:
   caf::scheduler::test_coordinator& scheduler;
   caf::actor reader, listener, arbiter, copier, registry;
   std::vector<device_lane> lanes;
+  host_casting casting;
 
 private:
   size_t running_actors_now() { return system.registry().running(); }

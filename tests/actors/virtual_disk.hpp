@@ -46,6 +46,12 @@ public:
     on_complete_({chosen.request.tag, perform(chosen)});
   }
 
+  /// What a caster gets that reads a file itself, at once: it takes that for cached.
+  int64_t read_cached(int fd, std::byte* destination, uint64_t length_bytes, uint64_t offset_bytes) {
+    const read_request request{0, fd, offset_bytes, destination, length_bytes, read_path::buffered};
+    return perform({request, script ? script(request, number_++) : fault{no_fault{}}});
+  }
+
   /// The reader's end of this disk. One at a time; the disk outlives it.
   std::unique_ptr<read_engine> make_engine(completion_callback on_complete) {
     on_complete_ = std::move(on_complete);

@@ -25,7 +25,7 @@ protected:
 
   void expect_all_tensors(const held_file& held) const {
     auto at = content.data() + held.header().data_begin_bytes;
-    for (const auto& [name, size] : tensors) {
+    for (const auto& [name, size, type, element_bytes] : tensors) {
       const auto* tensor = held.find(name);
       ASSERT_NE(tensor, nullptr) << name;
       EXPECT_EQ(tensor->name, name);

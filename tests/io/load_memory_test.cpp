@@ -135,4 +135,28 @@ TEST_F(load_memory_of, a_file_without_data_has_an_empty_plan) {
   EXPECT_TRUE((*memory)->finish()->tensors().empty());
 }
 
+TEST_F(load_memory_of, a_file_in_another_layout_is_seen_as_the_header_says) {
+  const auto there = std::make_shared<const safetensors_header>(
+      safetensors_header{.data_begin_bytes = 0, .tensors = {{"one", dtype::F32, {2}, 256, 264}}, .metadata = {}});
+  const auto memory = load_memory::laid_out(open(), *pool, there, 1024);
+  ASSERT_TRUE(memory) << to_text(memory.error());
+  EXPECT_EQ(&(*memory)->header(), there.get());
+  const std::span whole{(*memory)->data(), 1024};
+  (*memory)->touch_ahead({whole.first(512), whole.subspan(512)});
+  std::memset(whole.data() + 256, 7, 8);
+  const auto held = (*memory)->finish();
+  EXPECT_EQ(held->path(), path);
+  const auto* one = held->find("one");
+  ASSERT_NE(one, nullptr);
+  EXPECT_TRUE(same_bytes(held->bytes_of(*one), byte_vector(8, std::byte{7})));
+}
+
+TEST_F(load_memory_of, another_layout_that_does_not_fit_is_named) {
+  const auto small = arena_pool::make(arena_pool::granule_bytes, 0);
+  const auto memory = load_memory::laid_out(open(), *small, nullptr, arena_pool::granule_bytes + 1);
+  ASSERT_FALSE(memory);
+  EXPECT_EQ(memory.error().code, errc::out_of_budget);
+  EXPECT_EQ(memory.error().path, path);
+}
+
 }  // namespace

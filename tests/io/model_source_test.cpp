@@ -107,4 +107,60 @@ TEST_F(model_source_of, an_index_is_known_by_its_ending) {
   EXPECT_FALSE(is_shard_index("index.json"));
 }
 
+class model_source_to_cast : public model_source_of {
+protected:
+  model_source_to_cast() {
+    write_file(half, made_model({{"bytes", 100}, {"weight", 100'000, "F16", 2}, {"scale", 80, "F64", 8}}));
+  }
+
+  file_source source(hold_choice hold, const std::string& to) const {
+    const auto found = find_source({half}, {.hold = hold, .cast_to = to});
+    EXPECT_TRUE(found) << to_text(found.error());
+    return found->files.at(0);
+  }
+
+  static void expect_refusal(const std::string& path, const source_options& options) {
+    const auto refused = find_source({path}, options);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, errc::bad_argument);
+    EXPECT_NE(refused.error().what.find(options.cast_to), std::string::npos) << to_text(refused.error());
+  }
+
+  std::string half = folder / "half.safetensors";
+};
+
+TEST_F(model_source_to_cast, memory_is_owned_however_hot_the_file_is) {
+  EXPECT_EQ(source(hold_choice::automatic, "").hold, hold_mode::mapped);
+  const auto cast = source(hold_choice::automatic, "F32");
+  EXPECT_EQ(cast.hold, hold_mode::owned);
+  EXPECT_TRUE(cast.any_hold);
+  EXPECT_EQ(cast.cast_to, "F32");
+  EXPECT_EQ(source(hold_choice::pinned, "BF16").hold, hold_mode::pinned);
+}
+
+TEST_F(model_source_to_cast, nothing_is_done_to_a_file_whose_floats_are_of_that_type) {
+  const auto same = source(hold_choice::automatic, "F16");
+  EXPECT_EQ(same.hold, hold_mode::mapped);
+  EXPECT_EQ(same.cast_to, "");
+  EXPECT_EQ(source(hold_choice::mapped, "F16"), source(hold_choice::mapped, ""));
+  EXPECT_EQ(source(hold_choice::device, "F16").cast_to, "F16") << "which a device decides for itself";
+}
+
+TEST_F(model_source_to_cast, a_mapping_that_would_have_to_change_is_refused) {
+  expect_refusal(half, {.hold = hold_choice::mapped, .cast_to = "F32"});
+}
+
+TEST_F(model_source_to_cast, what_is_no_type_of_weights_is_refused) {
+  for (const auto* type : {"I64", "F64", "f16", "float", "F8_E8M0"})
+    expect_refusal(half, {.hold = hold_choice::owned, .cast_to = type});
+}
+
+TEST_F(model_source_to_cast, a_file_without_a_header_is_named) {
+  write_file(half, std::string("no header"));
+  const auto refused = find_source({half}, {.cast_to = "F32"});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, errc::bad_format);
+  EXPECT_EQ(refused.error().path, half);
+}
+
 }  // namespace
