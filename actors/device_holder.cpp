@@ -72,10 +72,6 @@ void drop(holder_actor* self) {
   fail(self, {.code = errc::cancelled, .what = "the load was cancelled", .path = self->state.load.source.path});
 }
 
-expected<cast_rule> cast_of(const file_load& load) {
-  return load.source.cast_to.empty() ? cast_rule{} : cast_rule::parse(load.source.cast_to);
-}
-
 void opened(holder_actor* self, const open_result& result) {
   auto& load = self->state.load;
   const auto problem = take_opened(load, result);
@@ -85,7 +81,7 @@ void opened(holder_actor* self, const open_result& result) {
     return fail(self, *problem);
   if (!load.services.target)
     return fail(self, {.code = errc::unsupported, .what = "there is no device to load to", .path = load.source.path});
-  const auto rule = cast_of(load);
+  const auto rule = cast_rule::parse(load.source.cast_to);
   if (!rule)
     return fail(self, {.code = rule.error().code, .what = rule.error().what, .path = load.source.path});
   report_progress(self, load, load_stage::waiting_for_memory);
@@ -254,7 +250,7 @@ void granted(holder_actor* self) {
     return;
   end_wait(load);
   auto target = device_file::allocate(load.services.target, load.source.path, *load.opened->header,
-                                      cast_of(load).value());  // parsed before
+                                      cast_rule::parse(load.source.cast_to).value());  // parsed before
   if (!target)
     return fail(self, target.error());
   state.on_device = std::move(*target);

@@ -4,7 +4,8 @@
 ///
 /// Owns its prefixes. Immutable, any thread. The text of a rule: a type's name in the format, "F16"; or
 /// "PREFIX=TYPE" separated by commas, such as "model.diffusion_model.=F32,first_stage_model.=F32". The longest prefix
-/// that a name begins with decides; a tensor that none names stays as it is, as does what is no float type.
+/// that a name begins with decides; a tensor that none names stays as it is, as does what is no float type, and all of
+/// it where the text is empty.
 /// Failure: `bad_argument` for a type that nothing is cast to, and for a rule without one.
 
 #include <string>

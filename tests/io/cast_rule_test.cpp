@@ -7,7 +7,7 @@ namespace longshore {
 namespace {
 
 dtype after(const cast_rule& rule, const std::string& name, dtype type = dtype::F16) {
-  return rule.type_of({.name = name, .type = type});
+  return rule.type_of({.name = name, .type = type, .shape = {}});
 }
 
 TEST(cast_rule, of_one_type_is_for_every_float_tensor) {
@@ -19,7 +19,10 @@ TEST(cast_rule, of_one_type_is_for_every_float_tensor) {
   EXPECT_EQ(after(cast_rule{dtype::BF16}, "a"), dtype::BF16);
 }
 
-TEST(cast_rule, of_none_leaves_everything) { EXPECT_EQ(after(cast_rule{}, "a"), dtype::F16); }
+TEST(cast_rule, of_none_leaves_everything) {
+  EXPECT_EQ(after(cast_rule{}, "a"), dtype::F16);
+  EXPECT_EQ(after(cast_rule::parse("").value(), "a"), dtype::F16);
+}
 
 TEST(cast_rule, of_prefixes_follows_the_longest) {
   const auto rule = cast_rule::parse("model.=F32,model.vae.=BF16,model.v=F8_E5M2").value();
@@ -32,7 +35,7 @@ TEST(cast_rule, of_prefixes_follows_the_longest) {
 }
 
 TEST(cast_rule, without_a_type_is_refused) {
-  for (const auto* text : {"", "f32", "F64", "a=", "a=F32,", "F32,a=I8", "a.=F16,,b=F32"}) {
+  for (const auto* text : {"f32", "F64", "a=", "a=F32,", "F32,a=I8", "a.=F16,,b=F32"}) {
     const auto refused = cast_rule::parse(text);
     ASSERT_FALSE(refused) << text;
     EXPECT_EQ(refused.error().code, errc::bad_argument) << text;

@@ -261,7 +261,13 @@ TEST_P(engine_on, takes_the_next_request_while_it_reports_the_last) {
   busy.let_go();
 }
 
-TEST_P(engine_on, asserts_that_no_more_than_its_depth_is_asked_of_it) {
+/// Without a folder: what dies on purpose would leave it.
+class engine_that_dies : public testing::TestWithParam<engine_kind> {};
+
+INSTANTIATE_TEST_SUITE_P(all, engine_that_dies, testing::Values(engine_kind::io_uring, engine_kind::threads),
+                         [](const auto& kind) { return std::string{name(kind.param)}; });
+
+TEST_P(engine_that_dies, asserts_that_no_more_than_its_depth_is_asked_of_it) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   const auto one_too_many = [] {
     held_engine busy{GetParam()};
