@@ -6,15 +6,15 @@
 /// but work that uses them may still be queued when the last tensor goes. On a device that torch computes on, the lease
 /// therefore ends only when the caller's stream has done what was queued in it by then; a thread of torch's pool waits
 /// for that, and nobody else.
-/// The tensors are for reading, `clone()` one to write: all leases of a model share its bytes, so that all would see it.
-/// A file never changes by it. Whoever wants to write loads with `cache_mode::unshared`.
-/// One kind is copied after all, to memory of torch's own that counts under no limit: what lies in host memory at no
-/// multiple of its element's size. The format allows that, torch does not.
-/// Needs none of torch's headers; include <ATen/ATen.h> or <torch/torch.h> to use what comes.
-/// Limits: torch's, such as 63 bits for a shape. Thread rule: any thread. Failure: `not_found` for a tensor, file or
-/// place that the model does not have; `unsupported` with the tensor's name where torch has no such type or shape, and
-/// for a device that this torch was not built for; `bad_argument` for a stream of another device, and for a name that
-/// two files of the model have (those of a text encoder may: take each file by its number).
+/// The tensors are for reading, `clone()` one to write: all leases of a model share its bytes, so that all would see
+/// it. A file never changes by it. Whoever wants to write loads with `cache_mode::unshared`. One kind is copied after
+/// all, to memory of torch's own that counts under no limit: what lies in host memory at no multiple of its element's
+/// size. The format allows that, torch does not. Needs none of torch's headers; include <ATen/ATen.h> or
+/// <torch/torch.h> to use what comes. Limits: torch's, such as 63 bits for a shape. Thread rule: any thread. Failure:
+/// `not_found` for a tensor, file or place that the model does not have; `unsupported` with the tensor's name where
+/// torch has no such type or shape, and for a device that this torch was not built for; `bad_argument` for a stream of
+/// another device, and for a name that two files of the model have (those of a text encoder may: take each file by its
+/// number).
 
 #include <cstddef>
 #include <functional>

@@ -135,7 +135,8 @@ def compile_alone(path):
 
 def headers_compile_alone():
     """every header compiles alone"""
-    headers = [path for room in ROOMS for path in files(room, {".hpp"})]
+    # Those of Python's extension compile with what only its own build has at hand.
+    headers = [path for room in ROOMS for path in files(room, {".hpp"}) if "<nanobind/" not in path.read_text()]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from filter(None, pool.map(compile_alone, headers))
 

@@ -100,7 +100,6 @@ def test_cancelling_a_task_cancels(huge, large):
         load = started(large, huge)
         task = asyncio.ensure_future(asyncio.wrap_future(load))
         del load
-        await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
