@@ -2,6 +2,7 @@
 #include <cerrno>
 
 #include "tests/actors/actor_fixture.hpp"
+#include "tests/actors/file_changes.hpp"
 #include "tests/actors/refused_allocation.hpp"
 
 namespace longshore {
@@ -137,30 +138,9 @@ TEST_F(faults, no_memory_for_the_header_is_an_error_and_not_the_end) {
   EXPECT_TRUE(files.holds_right_bytes(world.load(request)));
 }
 
-/// What others do to a file while it loads.
-struct change {
-  const char* name;
-  void (*make)(const std::string& path, const byte_vector& newer);
-};
-
-const change changes[] = {
-    {"truncated", [](const std::string& path, const byte_vector&) { fs::resize_file(path, 50'000); }},
-    {"replaced",
-     [](const std::string& path, const byte_vector& newer) {
-       write_file(path + ".new", newer);
-       fs::rename(path + ".new", path);
-     }},
-    {"rewritten",
-     [](const std::string& path, const byte_vector& newer) {
-       write_file(path, newer);
-       move_mtime(path, 1);
-     }},
-    {"removed", [](const std::string& path, const byte_vector&) { fs::remove(path); }},
-};
-
 TEST_F(faults, a_file_changed_at_any_step_is_never_a_mix) {
   const auto newer = made_model({{"m.a", data_bytes / 2}, {"m.b", 1}, {"m.c", data_bytes - data_bytes / 2 - 1}}, 99);
-  for (const auto& change : changes) {
+  for (const auto& change : changes_of_a_file) {
     bool over = false;
     size_t refused = 0;
     for (size_t n = 0; !over; ++n) {

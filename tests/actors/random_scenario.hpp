@@ -22,11 +22,17 @@ class scenario_files {
 public:
   explicit scenario_files(bool with_device = false) {
     const std::array<size_t, 5> sizes{3'000, 40'000, 90'000, 20'000, arena_pool::granule_bytes + 100'000};
-    for (size_t i = 0; i < sizes.size(); ++i)
-      paths_.push_back(files.write("f" + std::to_string(i), sizes[i], i));
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      const auto half = sizes[i] / 4 * 2;
+      paths_.push_back(
+          files.write("f" + std::to_string(i), {{"a", half, "F16", 2}, {"b", 1}, {"c", half, "BF16", 2}}, i));
+    }
     for (const auto& path : paths_)
       for (auto hold : {hold_choice::owned, hold_choice::owned, hold_choice::mapped})
         requests.push_back(files.request("", {path}, hold));
+    for (const auto& path : paths_)
+      for (const auto* to : {"F32", "F16", "F8_E4M3"})
+        requests.push_back(files.request("", {path}, to[1] == '3' ? hold_choice::automatic : hold_choice::owned, to));
     requests.push_back(files.request("", {paths_[0], paths_[1]}));
     requests.push_back(files.request("", {paths_[3], paths_[3]}));
     if (with_device)
@@ -39,7 +45,8 @@ public:
 private:
   void add_requests_of_a_device() {
     for (const auto& path : paths_) {
-      requests.push_back(files.request("", {path}, hold_choice::pinned));
+      for (const auto* to : {"", "F32"})
+        requests.push_back(files.request("", {path}, hold_choice::pinned, to));
       requests.push_back(files.request("", {path}, hold_choice::device));
       for (int twice = 0; twice < 2; ++twice) {
         requests.push_back(files.request("", {path}, hold_choice::device));
@@ -90,6 +97,7 @@ private:
     options.holder.credits = 1 + random() % 6;
     options.holder.chunk_bytes = random() % 2 == 0 ? 16384 : 1 << 20;
     options.holder.page_cache = random() % 4 == 0 ? page_cache_mode::direct : page_cache_mode::buffered;
+    options.scratch_bytes = (1 + random() % 2) * arena_pool::granule_bytes;
     if (!with_device)
       return options;
     options.holder.pin_segment_bytes = arena_pool::granule_bytes;
@@ -254,7 +262,7 @@ private:
     }
   }
 
-  static constexpr std::array holders{"model_holder", "device_holder", "object_holder"};
+  static constexpr std::array holders{"model_holder", "cast_holder", "device_holder", "object_holder"};
 
   const scenario_files& files_;
   std::mt19937_64 random_;

@@ -26,9 +26,9 @@ protected:
   };
   using borrower_ptr = std::shared_ptr<borrower_log>;
 
-  void start(uint64_t staging_bytes, pin_limits limits) {
+  void start(uint64_t staging_bytes, pin_limits limits, bool with_device = true) {
     world = std::make_unique<pin_world>(limits);
-    stager = spawn_stream_stager(world->system, target, pool, world->arbiter,
+    stager = spawn_stream_stager(world->system, with_device ? target : nullptr, pool, world->arbiter,
                                  {.slot_bytes = slot_bytes, .staging_limit_bytes = staging_bytes});
     world->run();
   }
@@ -162,6 +162,30 @@ TEST_F(stagers, forget_who_dies_waiting_and_cancel_who_asks_for_it) {
   EXPECT_EQ(cancelled->refused.front().code, errc::cancelled);
   give_back(first);
   EXPECT_THAT(last->served, ElementsAre(0));
+}
+
+TEST_F(stagers, without_a_device_lend_ordinary_memory) {
+  start(2 * slot_bytes, plenty, false);
+  const auto load = add();
+  borrow(load, 1, 0);
+  EXPECT_THAT(load->served, ElementsAre(0));
+  EXPECT_EQ(target->counts().registered.most, 0U);
+  EXPECT_EQ(world->status().used, (memory_bytes{.host_bytes = slot_bytes, .pinned_bytes = 0}));
+}
+
+TEST_F(stagers, without_a_device_do_not_wait_for_room) {
+  start(2 * slot_bytes, {.host_limit_bytes = slot_bytes, .pin_limit_bytes = 0, .hysteresis_bytes = 0}, false);
+  const auto model = world->add(temper::honest, pin_class::active_model, "a model");
+  world->ask(model, {.host_bytes = slot_bytes, .pinned_bytes = 0});
+  world->run();
+  ASSERT_EQ(model->blocks.size(), 1U);
+  const auto load = add();
+  borrow(load, 1, 0);
+  ASSERT_EQ(load->refused.size(), 1U);
+  EXPECT_EQ(load->refused[0].code, errc::out_of_budget);
+  pin_world::release(*model, 0);
+  borrow(load, 1, 1);
+  EXPECT_THAT(load->served, ElementsAre(1));
 }
 
 }  // namespace
