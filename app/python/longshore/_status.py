@@ -68,6 +68,7 @@ def status_of(core: "_core.Runtime") -> Status:
                 account["asked_back"]["host"],
             )
             for account in budget["accounts"]
+            if account["held"]["host"] or account["asked_back"]["host"]
         ],
         loads=[
             LoadUnderWay(news["path"], news["stage"], news["done"], news["total"]) for news in core.loads_under_way()
