@@ -42,11 +42,10 @@ nb::typed<nb::dict, nb::str, leased_file::facts> leased_file::tensors() const {
   nb::dict all;
   for (size_t i = 0; i < tensors_->size(); ++i) {
     const auto& tensor = (*tensors_)[i];
-    nb::list shape;
-    for (const auto extent : tensor.shape)
-      shape.append(extent);
-    all[tensor.name.c_str()] =
-        nb::make_tuple(name(tensor.type).data(), nb::tuple(shape), begin_of(i), tensor.size_bytes());
+    auto shape = nb::steal<nb::tuple>(PyTuple_New(static_cast<Py_ssize_t>(tensor.shape.size())));
+    for (size_t j = 0; j < tensor.shape.size(); ++j)
+      PyTuple_SetItem(shape.ptr(), static_cast<Py_ssize_t>(j), nb::int_(tensor.shape[j]).release().ptr());
+    all[tensor.name.c_str()] = nb::make_tuple(name(tensor.type).data(), shape, begin_of(i), tensor.size_bytes());
   }
   return all;
 }

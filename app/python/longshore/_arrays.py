@@ -4,9 +4,11 @@ One kind is copied: what lies at no multiple of its element's size, which the fo
 """
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 from collections.abc import Mapping
-from typing import Any, Callable, Tuple
+from typing import Any, Callable, Iterator, Tuple
 
 from . import _core
 from ._errors import InvalidArgumentError
@@ -88,7 +90,8 @@ def _torch_maker() -> Maker:
         if (address + begin) % width:
             return frombuffer(bytearray(memoryview(file)[begin : begin + size]), dtype=dtype).view(shape)
         # A storage of its own, of the tensor's size: what saves or moves it takes no more than its bytes along.
-        return frombuffer(file, dtype=dtype, count=size // width, offset=begin).view(shape)
+        flat = frombuffer(file, dtype=dtype, count=size // width, offset=begin)
+        return flat if len(shape) == 1 else flat.view(shape)
 
     return make
 
@@ -109,6 +112,18 @@ def _numpy_maker() -> Maker:
         return made if made.flags.aligned else made.copy()
 
     return make
+
+
+@contextlib.contextmanager
+def no_collection() -> "Iterator[None]":
+    """For making many objects of which none is garbage: looking for some would take longer than making them."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def maker(framework: str) -> Maker:

@@ -15,7 +15,8 @@ Where = Tuple[_core.File, int, _arrays.Facts]
 
 def _places(file: _core.File) -> "dict[str, Where]":
     address = file.address
-    return {name: (file, address, facts) for name, facts in file.tensors().items()}
+    with _arrays.no_collection():
+        return {name: (file, address, facts) for name, facts in file.tensors().items()}
 
 
 class Part(Mapping):  # type: ignore[type-arg]
@@ -79,7 +80,8 @@ class Model(Mapping):  # type: ignore[type-arg]
     def tensors(self) -> "dict[str, Any]":
         """All of them, in the order of the files."""
         make = _arrays.maker(self._framework)
-        return {name: make(*where) for name, where in self._tensors.items()}
+        with _arrays.no_collection():
+            return {name: make(*where) for name, where in self._tensors.items()}
 
     def dtype_of(self, name: str) -> str:
         """The tensor's type by its name in the format, such as "BF16"."""
