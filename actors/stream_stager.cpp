@@ -40,6 +40,7 @@ struct stager_state {
   std::vector<uint32_t> idle;  // those lent last at the end: they are warm
   fair_queue<borrower> waiting;
   std::unordered_map<caf::actor_addr, uint64_t> loads;  // monitored borrowers
+  bool opening = false;  // the account: when the first slot is wanted
   bool growing = false;
   bool pin = true;  // false without a device, and once not even one slot could be page-locked
   bool trimming = false;
@@ -53,6 +54,7 @@ using stager_actor = traced_actor<stager_state>;
 
 void serve(stager_actor* self);
 void ask_for_one_more(stager_actor* self);
+void open(stager_actor* self);
 
 void lend(stager_actor* self, const borrower& to) {
   auto& state = self->state;
@@ -110,7 +112,9 @@ void ask_for_one_more(stager_actor* self) {
   auto& state = self->state;
   const auto bytes = state.options.slot_bytes;
   const auto most = std::max<uint64_t>(1, state.options.staging_limit_bytes / bytes);
-  if (state.growing || state.account == 0 || state.slots.size() >= most)
+  if (state.account == 0)
+    return open(self);
+  if (state.growing || state.slots.size() >= most)
     return;
   state.growing = true;
   self->request(state.arbiter, state.options.pin_timeout + std::chrono::seconds{5},
@@ -186,7 +190,9 @@ void close(stager_actor* self, error reason) {
 }
 
 void open(stager_actor* self) {
-  const auto& state = self->state;
+  auto& state = self->state;
+  if (std::exchange(state.opening, true))
+    return;
   const account_spec spec{.name = state.target ? "staging of " + state.target->name() : "scratch memory of casts",
                           .cls = pin_class::stream_staging};
   self->request(state.arbiter, state.options.pin_timeout, open_account{spec})
@@ -211,7 +217,6 @@ caf::behavior stager_behavior(stager_actor* self, std::shared_ptr<device> target
   state.pool = std::move(pool);
   state.arbiter = arbiter;
   self->set_down_handler([=](const caf::down_msg& gone) { bury(self, gone); });
-  open(self);
   return {
       [=](const borrow_slot& wish) { borrow(self, wish); },
       [=](const slot_returned& message) { returned(self, message.number); },

@@ -1,4 +1,4 @@
-"""Casts between float types, bit for bit against `torch.Tensor.to` on the CPU.
+"""Casts between float types, bit for bit against `torch.Tensor.to` on the CPU: of single elements, and in whole loads.
 
 All 65,536 patterns of F16 and BF16 and all 256 of the F8 types to every other type. Of F32: every 256th pattern from two
 starts (33.5 million), and all ties and edges: each value of each narrower type and each midpoint between neighbours,
@@ -9,10 +9,14 @@ the bits are those that gpu/float_bits.hpp states, and torch's must be a NaN at 
 """
 import subprocess
 
+import checkpoints
 import numpy as np
+import page_cache
 import pytest
 import torch
-from cli import ROOT
+from cli import ROOT, run, run_well
+from peers import raw_bytes
+from safetensors.torch import load_file
 
 TYPES = {  # torch's type, the integer of that size, mantissa bits
     "F32": (torch.float32, np.uint32, 23),
@@ -136,3 +140,101 @@ def test_the_comparison_can_fail():
     cut_off = (torch_cast(every, "F16", "F32") >> 16).astype(np.uint16)  # rounds towards zero
     with pytest.raises(AssertionError):
         expect_equal(cut_off, every, "F16", "BF16")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(data):
+    """checkpoint(dtype) -> the layout of sd15-tiny with made-up weights of that type; None: of its own types."""
+    made = {}
+
+    def path_of(dtype=None):
+        if dtype not in made:
+            path = data / f"sd15-tiny-{dtype}.safetensors"
+            run_well("make-checkpoint", "sd15-tiny", path, *(("--dtype", dtype) if dtype else ()))
+            made[dtype] = path
+        return made[dtype]
+
+    return path_of
+
+
+@pytest.fixture(scope="session")
+def torch_digests():
+    """torch_digests(path, target): of every tensor, the floats among them cast by torch."""
+    known = {}
+
+    def digests(path, target):
+        if (path, target) not in known:
+            known[path, target] = {
+                name: checkpoints.digest(raw_bytes(t.to(TYPES[target][0]) if t.is_floating_point() else t))
+                for name, t in load_file(path).items()
+            }
+        return known[path, target]
+
+    return digests
+
+
+def load(path, target, *options):
+    return run_well("load", path, "--dtype", target, "--digest", "--json", *options).json
+
+
+@pytest.mark.parametrize("state", ("hot", "cold"))
+@pytest.mark.parametrize("engine", ("auto", "io_uring", "threads"))
+@pytest.mark.parametrize("target", TYPES)
+def test_loads_into_host_memory_are_what_torch_casts(checkpoint, torch_digests, target, engine, state):
+    path = checkpoint()
+    expected = torch_digests(path, target)
+    if state == "cold":
+        page_cache.make_cold(path)
+    report = load(path, target, "--engine", engine)
+    assert report["digests"] == expected
+    if target != "F16":  # which the layout has
+        assert report["hold"] == "owned"
+        assert report["direct_bytes" if state == "cold" else "buffered_bytes"] > 0.9 * path.stat().st_size
+
+
+@pytest.mark.parametrize("target", TYPES)
+@pytest.mark.parametrize("source", TYPES)
+def test_every_type_becomes_every_other(checkpoint, torch_digests, source, target):
+    path = checkpoint(source)
+    assert load(path, target)["digests"] == torch_digests(path, target)
+
+
+@pytest.mark.parametrize("hold", ("owned", "pinned"))
+@pytest.mark.parametrize("way", ("direct", "buffered"))
+def test_the_bits_are_the_same_in_every_hold_and_by_every_way(checkpoint, torch_digests, hold, way):
+    path = checkpoint()
+    assert load(path, "F32", "--hold", hold, "--page-cache", way)["digests"] == torch_digests(path, "F32")
+
+
+@pytest.mark.parametrize("name, target", (("tiny-20000", "F16"), ("odd-shapes", "BF16")))
+def test_small_and_odd_tensors_are_cast(models, torch_digests, name, target):
+    path, _ = models(name)
+    assert load(path, target)["digests"] == torch_digests(path, target)
+
+
+def test_a_sharded_model_is_cast_as_one(models, torch_digests):
+    index, _ = models("sharded")
+    expected = {}
+    for shard in index.parent.glob("*.safetensors"):
+        expected |= torch_digests(shard, "BF16")
+    assert load(index, "BF16")["digests"] == expected
+
+
+def test_a_cast_that_changes_nothing_leaves_the_file_mapped(checkpoint):
+    path = checkpoint("F16")
+    path.read_bytes()
+    report = load(path, "F16", "--hold", "mapped")
+    assert report["hold"] == "mapped" and report["mapped_bytes"] > 0
+
+
+def test_a_mapping_that_would_have_to_change_is_refused(checkpoint):
+    result = run("load", checkpoint(), "--dtype", "F32", "--hold", "mapped")
+    assert result.code == 2
+    assert "cannot be mapped" in result.err
+
+
+def test_what_the_cast_needs_is_what_the_limit_counts(checkpoint):
+    path = checkpoint()
+    limit = path.stat().st_size * 3 // 2
+    assert run("load", path, "--host-limit", limit, "--dtype", "F32").code == 6
+    assert run("load", path, "--host-limit", limit, "--dtype", "F8_E4M3").code == 0
