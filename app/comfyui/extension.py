@@ -1,0 +1,53 @@
+"""Where ComfyUI meets the pack: the list of nodes, the start of the server, and its requests to free memory."""
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import comfy.model_management
+from aiohttp import web
+from comfy_api.latest import ComfyExtension
+from server import PromptServer
+
+from . import nodes_data, nodes_loaders, nodes_preloaded, routes
+from .data import CLEAR_ALL
+from .pack import pack
+
+log = logging.getLogger("longshore")
+
+
+class LongshoreExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        app = PromptServer.instance.app
+        app.on_startup.append(_start_preloading)
+        app.on_response_prepare.append(_free)
+        routes.add(PromptServer.instance.routes)
+
+    async def get_node_list(self) -> list[Any]:
+        return [*nodes_loaders.NODES, *nodes_data.NODES, *nodes_preloaded.NODES]
+
+
+async def _start_preloading(_: web.Application) -> None:
+    pack().preloader.start(_load_to_device)
+
+
+async def _free(request: web.Request, _: web.StreamResponse) -> None:
+    """ComfyUI's own handler has answered /free; the cache does its part. Unloading the models lets go of what nobody
+    uses, freeing the memory empties the cache."""
+    if request.method != "POST" or request.path not in ("/free", "/api/free"):
+        return
+    wanted = await request.json()
+    if wanted.get("free_memory"):
+        pack().store.clear()
+        pack().data.remove(CLEAR_ALL)
+    elif wanted.get("unload_models"):
+        pack().store.release_idle()
+
+
+def _load_to_device(parts: tuple[Any, ...]) -> None:
+    """Moves a preloaded model to the device, when no workflow runs: ComfyUI's memory management is of one thread."""
+    patchers = [getattr(part, "patcher", part) for part in parts if part is not None]
+    queue = PromptServer.instance.prompt_queue
+    with queue.mutex:  # the next workflow starts when this is done
+        if not queue.currently_running:
+            comfy.model_management.load_models_gpu(patchers)
