@@ -5,6 +5,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from .data import CLEAR_ALL
 from .pack import pack
 
 CATEGORY = "Longshore/data"
@@ -120,7 +121,7 @@ def _remove_schema(node_id: str, name: str, about: str, key: Any) -> io.Schema:
 class LongshoreRemoveData(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        about = "Removes what is stored under a key; the key '*' removes all stored values. The signal passes through."
+        about = "Removes what is stored under a key; the key '*' empties the cache, models included."
         return _remove_schema("LongshoreRemoveData", "Remove Data", about, _text_key("'*': all of it"))
 
     @classmethod
@@ -130,6 +131,8 @@ class LongshoreRemoveData(io.ComfyNode):
     @classmethod
     def execute(cls, key: Any, signal_opt: Any = None) -> io.NodeOutput:
         pack().data.remove(key)
+        if key == CLEAR_ALL:
+            pack().store.clear()
         return io.NodeOutput(signal_opt)
 
 

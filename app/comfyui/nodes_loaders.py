@@ -24,12 +24,11 @@ def text_encoder_inputs(prefix: str) -> list[io.Input]:
     """Menus of up to four files, and the types that this ComfyUI knows for one file or for two."""
     files = folder_paths.get_filename_list("text_encoders")
     count = 4 if "QuadrupleCLIPLoader" in nodes.NODE_CLASS_MAPPINGS else 3
-    menus = [io.Combo.Input(f"{prefix}1", options=files)]
-    menus += [
+    more = [
         io.Combo.Input(f"{prefix}{number}", options=[NO_FILE, *files], default=NO_FILE, optional=True)
         for number in range(2, count + 1)
     ]
-    return [*menus, io.Combo.Input("type", options=text_encoder_types())]
+    return [io.Combo.Input(f"{prefix}1", options=files), io.Combo.Input("type", options=text_encoder_types()), *more]
 
 
 def text_encoder_types() -> list[str]:
@@ -63,6 +62,8 @@ class _SharedLoader(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, key_opt: str = "", mode: str = Mode.AUTO.value, **inputs: Any) -> Any:
+        if None in inputs.values():  # comes from another node, whose own change counts
+            return None
         recipe, mode = cls.recipe(**inputs), Mode(mode)
         return pack().store.weak_hash(recipe, recipe.key_for(key_opt, mode), mode)
 
@@ -194,10 +195,10 @@ class LongshoreStableCascadeLoader(io.ComfyNode):
             search_aliases=["cascade", "stage b", "stage c"],
             inputs=[
                 file_input("stage_b", "checkpoints", default=_preferred(files, "stage_b")),
-                io.String.Input("key_opt_b", default="", placeholder="empty: the file's name", optional=True),
                 file_input("stage_c", "checkpoints", default=_preferred(files, "stage_c")),
-                io.String.Input("key_opt_c", default="", placeholder="empty: the file's name", optional=True),
                 io.Combo.Input("cache_mode", options=["none", "stage_b", "stage_c", "all"], default="none"),
+                io.String.Input("key_opt_b", default="", placeholder="empty: the file's name", optional=True),
+                io.String.Input("key_opt_c", default="", placeholder="empty: the file's name", optional=True),
             ],
             outputs=[
                 io.Model.Output(id="b_model", display_name="b_model"),

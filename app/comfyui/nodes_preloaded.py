@@ -53,6 +53,8 @@ class _CachedLoader(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, use_cache: bool = True, cache_key: str = "", **inputs: Any) -> Any:
+        if None in inputs.values():  # comes from another node, whose own change counts
+            return None
         recipe = cls.recipe(**inputs)
         return use_cache, *pack().store.weak_hash(recipe, recipe.key_for(cache_key), Mode.AUTO)
 

@@ -58,7 +58,7 @@ async def _status(_: web.Request) -> dict[str, Any]:
     stats = the.runtime.cache.stats()
     return {
         "entries": [_entry(entry) for entry in the.runtime.cache.entries()],
-        "budget": {"used": stats.used, "limit": stats.limit, "hits": stats.hits, "misses": stats.misses},
+        "budgets": [{"name": "memory", "used": stats.used, "limit": stats.limit}],
         "preload": [
             {
                 "key": progress.item.key,
