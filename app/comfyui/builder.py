@@ -51,9 +51,6 @@ class Built:
     def bytes(self) -> int:
         return sum(_patcher(part).model_size() for part in self._parts if part is not None)
 
-    def patchers(self) -> list[Any]:
-        return [_patcher(part) for part in self._parts if part is not None]
-
 
 class Builder:
     def __init__(self, weights: str = "auto") -> None:
@@ -193,6 +190,12 @@ _STOCK = {
     "text_encoder": _stock_text_encoder,
     "vae": lambda recipe: nodes.VAELoader().load_vae(recipe.files[0]),
 }
+
+
+def load_to_device(parts: list[Any]) -> None:
+    """Moves a preloaded model to the device. Empties the list: a model ends in the thread that this is called in."""
+    mm.load_models_gpu([_patcher(part) for part in parts if part is not None])
+    parts.clear()
 
 
 def plain_paths(recipe: Recipe) -> "list[str] | None":

@@ -1,10 +1,8 @@
 """Where ComfyUI meets the pack: the list of nodes, the start of the server, and its requests to free memory."""
 from __future__ import annotations
 
-import logging
 from typing import Any
 
-import comfy.model_management
 from aiohttp import web
 from comfy_api.latest import ComfyExtension
 from server import PromptServer
@@ -12,8 +10,6 @@ from server import PromptServer
 from . import nodes_data, nodes_loaders, nodes_preloaded, routes
 from .data import CLEAR_ALL
 from .pack import pack
-
-log = logging.getLogger("longshore")
 
 
 class LongshoreExtension(ComfyExtension):
@@ -28,7 +24,7 @@ class LongshoreExtension(ComfyExtension):
 
 
 async def _start_preloading(_: web.Application) -> None:
-    pack().preloader.start(_load_to_device)
+    pack().start_preloading()
 
 
 async def _free(request: web.Request, _: web.StreamResponse) -> None:
@@ -38,16 +34,11 @@ async def _free(request: web.Request, _: web.StreamResponse) -> None:
         return
     wanted = await request.json()
     if wanted.get("free_memory"):
-        pack().store.clear()
-        pack().data.remove(CLEAR_ALL)
+        pack().chores.do(_empty)
     elif wanted.get("unload_models"):
-        pack().store.release_idle()
+        pack().chores.do(pack().store.release_idle)
 
 
-def _load_to_device(parts: tuple[Any, ...]) -> None:
-    """Moves a preloaded model to the device, when no workflow runs: ComfyUI's memory management is of one thread."""
-    patchers = [getattr(part, "patcher", part) for part in parts if part is not None]
-    queue = PromptServer.instance.prompt_queue
-    with queue.mutex:  # the next workflow starts when this is done
-        if not queue.currently_running:
-            comfy.model_management.load_models_gpu(patchers)
+def _empty() -> None:
+    pack().store.clear()
+    pack().data.remove(CLEAR_ALL)

@@ -7,9 +7,11 @@ import os
 
 import folder_paths
 import longshore
+from server import PromptServer
 
 from . import preload_config
-from .builder import Builder, plain_paths
+from .builder import Builder, load_to_device, plain_paths
+from .chores import Chores
 from .data import DataCache
 from .preload import Preloader
 from .store import ModelStore
@@ -24,9 +26,13 @@ class Pack:
         self.config = _read_config()
         self.runtime = longshore.Runtime()
         self.builder = Builder(os.environ.get(_WEIGHTS, self.config.weights))
-        self.store = ModelStore(self.runtime, self.builder, plain_paths)
-        self.data = DataCache(self.runtime.cache)
+        self.chores = Chores(PromptServer.instance.prompt_queue)
+        self.store = ModelStore(self.runtime, self.builder, plain_paths, self.chores)
+        self.data = DataCache(self.runtime.cache, self.chores)
         self.preloader = Preloader(self.store, self.config)
+
+    def start_preloading(self) -> None:
+        self.preloader.start(lambda parts: self.chores.do(lambda: load_to_device(parts)))
 
 
 @functools.cache

@@ -43,14 +43,14 @@ class _Watch:
 
 
 class Preloader:
-    """to_device: called with a store's entry once it is ready, where the configuration asks for that."""
+    """to_device, of `start`: takes a model's parts once it is ready, where the configuration asks for that."""
 
     def __init__(self, store: ModelStore, config: PreloadConfig) -> None:
         self._store, self._config = store, config
         self.models = [Progress(item) for item in config.items]
         self._thread: "threading.Thread | None" = None
 
-    def start(self, to_device: "Callable[[tuple[Any, ...]], None] | None" = None) -> None:
+    def start(self, to_device: "Callable[[list[Any]], Any] | None" = None) -> None:
         """Returns at once. A second call does nothing."""
         if self.models and self._thread is None:
             use = to_device if self._config.auto_gpu_load else None
@@ -70,14 +70,16 @@ class Preloader:
         keys = first + sorted(there.keys() - set(first))
         return [key for key in keys if there[key].kind == kind]
 
-    def _run(self, to_device: "Callable[[tuple[Any, ...]], None] | None") -> None:
+    def _run(self, to_device: "Callable[[list[Any]], Any] | None") -> None:
         for progress in self.models:
             started = time.monotonic()
             progress.state = "loading"
             try:
                 loaded = self._store.load(progress.item.recipe, progress.item.key, watch=_Watch(progress))
+                parts = list(loaded.parts)
+                del loaded  # the parts' last references are the list's
                 if to_device:
-                    to_device(loaded.parts)
+                    to_device(parts)
             except Exception as error:  # whatever is wrong with one model, the others and the server go on
                 progress.state, progress.error = "failed", str(error)
                 log.warning("Longshore: %s was not preloaded: %s", progress.item.key, error)

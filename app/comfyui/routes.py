@@ -106,8 +106,10 @@ async def _pin(request: web.Request) -> dict[str, Any]:
 
 async def _evict(request: web.Request) -> dict[str, str]:
     key = str((await request.json())["key"])
-    if not await asyncio.to_thread(pack().store.remove, key):
+    if key not in pack().data:
         raise ValueError(f"there is no {key!r} in the cache")
+    is_value = pack().data.is_value(key)
+    await asyncio.to_thread(pack().data.remove if is_value else pack().store.remove, key)
     return {"key": key}
 
 

@@ -76,10 +76,12 @@ class _Shelf:
 
 class ModelStore:
     """runtime: longshore's. builder: see builder.py. paths: gives the paths of a recipe's files, or None where it is
-    not of plain safetensors files; raises where a file is missing."""
+    not of plain safetensors files; raises where a file is missing. chores: see chores.py."""
 
-    def __init__(self, runtime: Any, builder: Any, paths: Callable[[Recipe], "list[str] | None"]) -> None:
-        self.runtime, self._builder, self._paths = runtime, builder, paths
+    def __init__(
+        self, runtime: Any, builder: Any, paths: Callable[[Recipe], "list[str] | None"], chores: Any
+    ) -> None:
+        self.runtime, self._builder, self._paths, self._chores = runtime, builder, paths, chores
         self._shelf = _Shelf()
         self._lock = threading.RLock()  # of the shelf; held for moments
         self._building = threading.RLock()  # so that two threads never build the same model
@@ -123,12 +125,10 @@ class ModelStore:
             return key, self._generation(key)
         return key, self.stamp(recipe)
 
-    def release_idle(self) -> int:
+    def release_idle(self) -> None:
         """Lets go of all built models that nobody uses; their bytes stay cached until the room is needed."""
-        released = 0
         while self._release_oldest_idle():
-            released += 1
-        return released
+            pass
 
     def clear(self) -> None:
         """Removes all models but the pinned ones. Memory that a workflow still uses is freed when it lets go."""
@@ -172,7 +172,7 @@ class ModelStore:
             try:
                 return _wait(load, watch)
             except MemoryError:
-                if not self._builder.release_outputs() and not self._release_oldest_idle():
+                if not self._make_room(watch):
                     raise
 
     def _read(self, recipe: Recipe, key: str, watch: Watch) -> Loaded:
@@ -211,7 +211,10 @@ class ModelStore:
                 return self._hand_out(built, model.key, there)
 
     def _put(self, recipe: Recipe, stamp: Stamp, key: str, generation: int, built: Any) -> None:
-        self._shelf.built[recipe, stamp] = built
+        replaced = self._shelf.built.get((recipe, stamp))
+        if replaced is not built:
+            self._shelf.built[recipe, stamp] = built
+            self._let_go([replaced] if replaced else [])
         self._shelf.keys[key] = _Known(recipe, stamp, generation)
         self._sweep()
 
@@ -237,15 +240,27 @@ class ModelStore:
         shelf = self._shelf
         shelf.keys = {key: known for key, known in shelf.keys.items() if self._generation(key) == known.generation}
         wanted = {(known.recipe, known.stamp) for known in shelf.keys.values()}
-        shelf.built = {name: built for name, built in shelf.built.items() if name in wanted}
+        self._let_go([shelf.built.pop(name) for name in shelf.built.keys() - wanted])
 
-    def _release_oldest_idle(self) -> bool:
+    def _let_go(self, built: list[Any]) -> "threading.Event | None":
+        """Empties the list, which must hold the last references, in the thread where models may end."""
+        return self._chores.do(built.clear) if built else None
+
+    def _make_room(self, watch: Watch) -> bool:
+        """Frees something, the least missed first; whether there was anything."""
+        done = None
+        if self._builder.release_outputs() or (done := self._release_oldest_idle()):
+            while done and not done.wait(_WAIT_SECONDS):
+                watch.check()
+            return True
+        return False
+
+    def _release_oldest_idle(self) -> "threading.Event | None":
         with self._lock:
             idle = [(built.last_use, name) for name, built in self._shelf.built.items() if built.is_idle()]
             if not idle:
-                return False
-            del self._shelf.built[min(idle, key=lambda pair: pair[0])[1]]
-        return True
+                return None
+            return self._let_go([self._shelf.built.pop(min(idle, key=lambda pair: pair[0])[1])])
 
 
 def _stamp(path: str) -> tuple[Any, ...]:

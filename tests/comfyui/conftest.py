@@ -37,3 +37,51 @@ def write_model(tmp_path):
         return str(path)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory):
+    """A folder for ComfyUI with our pack and small models, on the disk that the build is on."""
+    import models
+    import server
+
+    folder = ROOT / "build" / "comfyui"
+    made = server.base_folder(folder)
+    if not (made / "models" / "loras" / "lora.safetensors").exists():
+        models.write_all(made / "models")
+    return made
+
+
+@pytest.fixture(scope="session")
+def real(comfyui, base):
+    """One server for all tests that leave it as it is."""
+    import server
+
+    with server.Server(comfyui, base) as running:
+        yield running
+
+
+@pytest.fixture
+def own_server(comfyui, base, tmp_path):
+    """own_server(environment, arguments) -> a server of the test's own, with models of its own where it copies them."""
+    import contextlib
+
+    import server
+
+    with contextlib.ExitStack() as stack:
+
+        def start(environment=None, arguments=(), folder=base):
+            return stack.enter_context(server.Server(comfyui, folder, environment, arguments))
+
+        yield start
+
+
+@pytest.fixture
+def own_base(base, tmp_path):
+    """A folder for ComfyUI whose models are links to those of `base`, to be replaced and removed."""
+    import server
+
+    made = server.base_folder(tmp_path / "comfyui")
+    for path in (base / "models").glob("*/*"):
+        (made / "models" / path.parent.name / path.name).symlink_to(path)
+    return made

@@ -1,6 +1,8 @@
 """Values under keys."""
 import pytest
+from fake_queue import PromptQueue, Worker
 from fake_runtime import FakeRuntime
+from pack.chores import Chores
 from pack.data import DataCache, NotData, bytes_of
 
 
@@ -11,7 +13,10 @@ def cache():
 
 @pytest.fixture
 def data(cache):
-    return DataCache(cache)
+    queue = PromptQueue()
+    worker = Worker(queue)
+    yield DataCache(cache, Chores(queue))
+    worker.stop()
 
 
 @pytest.mark.parametrize("key", ["girl latent 3", 3])

@@ -61,7 +61,7 @@ def test_models_of_all_kinds_go_to_the_device_where_that_is_wanted(wanted):
     preloader = Preloader(store, PreloadConfig(items=models, auto_gpu_load=wanted))
     preloader.start(moved.append)
     assert preloader.wait(60)
-    assert moved == ([(item.key,) for item in models] if wanted else [])
+    assert moved == ([[item.key] for item in models] if wanted else [])
 
 
 def test_the_menus_list_a_kind_with_the_configured_first():

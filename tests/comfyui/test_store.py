@@ -1,10 +1,13 @@
 """The store on a stand-in of the runtime: sharing, modes, files that change, memory that runs short, giving up."""
 import os
 import threading
+import weakref
 
 import longshore
 import pytest
 from fake_runtime import FakeRuntime
+from fake_queue import PromptQueue, Worker
+from pack.chores import Chores
 from pack.recipe import Mode, Recipe
 from pack.store import ModelStore, Quiet
 
@@ -48,7 +51,9 @@ def world(tmp_path):
         runtime, builder = FakeRuntime(), Builder()
 
         def __init__(self):
-            self.store = ModelStore(self.runtime, self.builder, self.paths)
+            queue = PromptQueue()
+            self.store = ModelStore(self.runtime, self.builder, self.paths, Chores(queue))
+            self.worker = Worker(queue)
 
         def paths(self, recipe):
             paths = [str(tmp_path / name) for name in recipe.files]
@@ -60,7 +65,9 @@ def world(tmp_path):
             recipe = Recipe(kind, (name,))
             return self.store.load(recipe, recipe.key_for(key, mode), mode, **more)
 
-    return World()
+    made = World()
+    yield made
+    made.worker.stop()
 
 
 def built(loaded):
@@ -283,3 +290,12 @@ def test_the_rules_of_the_types_reach_the_runtime_and_stay_with_the_model(world,
     world.builder.rules = None
     world.load("m.safetensors", "other")
     assert world.runtime.dtypes == [{"a": "float32"}]
+
+
+def test_models_end_in_the_thread_that_runs_workflows(world, write_model):
+    write_model("m.safetensors")
+    ended = []
+    weakref.finalize(built(world.load("m.safetensors", "k")), lambda: ended.append(threading.current_thread()))
+    world.store.remove("k")
+    assert world.store._chores.do(lambda: None).wait(60)
+    assert ended == [world.worker.thread]
