@@ -68,30 +68,22 @@ class Builder:
         with torch.inference_mode():
             return Built(_STOCK[recipe.kind](recipe), stock=True)
 
-    def dtype_rules(self, recipe: Recipe, paths: list[str]) -> "dict[str, str] | None":
-        """Which tensors the runtime shall cast, by the beginnings of their names."""
-        if recipe.kind == "text_encoder" or self.weights == "alias" and recipe.kind == "diffusion_model":
-            return None
+    def dtype(self, recipe: Recipe, paths: list[str]) -> "str | None":
+        """What the runtime shall cast a file's tensors to while it reads them."""
         if recipe.kind == "vae":
-            return {"": _name(_vae_dtype())}
+            return _name(_vae_dtype())
+        if recipe.kind == "text_encoder" or self.weights == "alias":
+            return None
         try:
-            return self._checkpoint_rules(recipe, *_header(paths[0]))
+            dtype = _unet_dtype(recipe, *_header(paths[0]))
         except Exception as error:  # a damaged file, which the runtime reports, or a model told apart by values
             log.debug("%s: ComfyUI converts, not the reader: %s", recipe.files, error)
             return None
+        return _name(dtype) if dtype in (torch.float32, torch.float16, torch.bfloat16) else None
 
     def release_outputs(self) -> int:
         """Asks ComfyUI for the memory of node outputs that the running workflow does not use."""
         return comfy.memory_management.extra_ram_release(1 << 62)
-
-    def _checkpoint_rules(self, recipe: Recipe, tensors: dict[str, Any], metadata: Any) -> "dict[str, str] | None":
-        prefix, dtype, config = _detect(tensors, metadata, recipe)
-        rules = {}
-        if self.weights == "auto" and dtype in (torch.float32, torch.float16, torch.bfloat16):
-            rules[prefix] = _name(dtype)
-        if recipe.kind != "diffusion_model":
-            rules.update({name: _name(_vae_dtype()) for name in config.vae_key_prefix})
-        return rules or None
 
     def _unet_options(self, tensors: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
         if recipe.weight_dtype != "default":
@@ -105,7 +97,7 @@ class Builder:
         return {}
 
     def _checkpoint(self, recipe: Recipe, model: Any) -> tuple[Any, ...]:
-        tensors, embeddings = dict(model), _embeddings()
+        tensors, embeddings = model.tensors(), _embeddings()
         options = self._unet_options(tensors, recipe)
         vision = recipe.kind == "unclip_ckpt"
         parts = comfy.sd.load_state_dict_guess_config(
@@ -113,7 +105,7 @@ class Builder:
             output_clipvision=vision,
             embedding_directory=embeddings,
             model_options=options,
-            metadata=dict(model.metadata),
+            metadata=model.metadata,
         )
         if parts is None or parts[0] is None:
             raise RuntimeError(f"ComfyUI does not know what kind of model {recipe.files[0]} is")
@@ -130,16 +122,16 @@ class Builder:
         return parts if vision else parts[:3]
 
     def _diffusion_model(self, recipe: Recipe, model: Any) -> tuple[Any, ...]:
-        tensors = dict(model)
+        tensors = model.tensors()
         options = self._unet_options(tensors, recipe)
-        made = comfy.sd.load_diffusion_model_state_dict(tensors, model_options=options, metadata=dict(model.metadata))
+        made = comfy.sd.load_diffusion_model_state_dict(tensors, model_options=options, metadata=model.metadata)
         if made is None:
             raise RuntimeError(f"ComfyUI does not know what kind of diffusion model {recipe.files[0]} is")
         made.cached_patcher_init = (comfy.sd.load_diffusion_model, (_path(recipe), options))
         return (made,)
 
     def _vae(self, recipe: Recipe, model: Any) -> tuple[Any, ...]:
-        vae = comfy.sd.VAE(sd=dict(model), metadata=dict(model.metadata))
+        vae = comfy.sd.VAE(sd=model.tensors(), metadata=model.metadata)
         vae.throw_exception_if_invalid()
         vae.patcher.cached_patcher_init = (comfy.sd.load_vae_patcher, (_path(recipe), None, None))
         return (vae,)
@@ -149,7 +141,7 @@ class Builder:
         options: dict[str, Any] = {}
         if recipe.device == "cpu":
             options["load_device"] = options["offload_device"] = torch.device("cpu")
-        parts = [_old_quants(dict(part), part.metadata) for part in model.parts]
+        parts = [_old_quants(*part) for part in zip(model.parts, model.parts_metadata)]
         arguments = (_embeddings(), clip_type, options)
         clip = comfy.sd.load_text_encoder_state_dicts(parts, *arguments)
         clip.patcher.cached_patcher_init = (comfy.sd.load_clip_model_patcher, (_paths(recipe), *arguments))
@@ -244,22 +236,19 @@ def _header(path: str) -> tuple[dict[str, torch.Tensor], "dict[str, str] | None"
         return tensors, file.metadata()
 
 
-def _detect(tensors: dict[str, Any], metadata: Any, recipe: Recipe) -> tuple[str, Any, Any]:
-    """(the prefix of the diffusion model's tensors, the type ComfyUI wants for it or None, ComfyUI's configuration)"""
+def _unet_dtype(recipe: Recipe, tensors: dict[str, Any], metadata: Any) -> "torch.dtype | None":
+    """The type that ComfyUI wants for the diffusion model; None where it is not one type, or the user's choice."""
     prefix = comfy.model_detection.unet_prefix_from_state_dict(tensors)
     if recipe.kind == "diffusion_model" and not any(name.startswith(prefix) for name in tensors):
         prefix = ""
     config = comfy.model_detection.model_config_from_unet(tensors, prefix, metadata=metadata)
-    if config is None:
-        raise ValueError("not a model that ComfyUI knows by its header")
-    if config.quant_config is not None or recipe.weight_dtype != "default":
-        return prefix, None, config
-    dtype = mm.unet_dtype(
+    if config is None or config.quant_config is not None or recipe.weight_dtype != "default":
+        return None
+    return mm.unet_dtype(
         model_params=comfy.utils.calculate_parameters(tensors, prefix),
         supported_dtypes=list(config.supported_inference_dtypes),
         weight_dtype=comfy.utils.weight_dtype(tensors, prefix),
     )
-    return prefix, dtype, config
 
 
 def _vae_dtype() -> torch.dtype:
@@ -271,7 +260,7 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def _old_quants(tensors: dict[str, Any], metadata: Any) -> dict[str, Any]:
-    return comfy.utils.convert_old_quants(tensors, model_prefix="", metadata=dict(metadata))[0]
+    return comfy.utils.convert_old_quants(tensors, model_prefix="", metadata=metadata)[0]
 
 
 def _patcher(part: Any) -> Any:

@@ -37,65 +37,51 @@ class DataCache:
         if key == CLEAR_ALL:
             raise ValueError("the key '*' stands for all keys; choose another")
         key = _text(key)
-        if key in self._cache and not self.is_value(key):
-            raise NotData(f"{key!r} is the key of a {self._kind(key)}, not of {_KIND}; choose another key")
+        self._refuse_model(key, "choose another key")
         stored = Stored(list(value) if is_list else [value], is_list, tag)
-        self._end(key)
-        self._cache.put(
-            key,
-            stored,
-            size=bytes_of(stored.values),
-            kind=_KIND,
-            on_evict=lambda *_: self._chores.do(stored.values.clear),
-        )
+        size = bytes_of(stored.values)
+        self._cache.put(key, stored, size=size, kind=_KIND, on_evict=lambda *_: self._chores.do(stored.values.clear))
 
     def get(self, key: "str | int") -> list[Any]:
         """The values under a key; [None] and a warning where there is none. Raises NotData for a model's key."""
         key = _text(key)
-        stored = self._cache.get(key) if key in self._cache else None
-        if isinstance(stored, Stored):
-            return list(stored.values)
-        if stored is not None or key in self._cache:
-            raise NotData(f"{key!r} is the key of a {self._kind(key)}, not of {_KIND}; load it with a loader node")
-        log.warning("Longshore: nothing is stored under %r", key)
-        return [None]
+        self._refuse_model(key, "load it with a loader node")
+        if self._entry(key) is None:
+            log.warning("Longshore: nothing is stored under %r", key)
+            return [None]
+        return list(self._cache.get(key).values)
 
     def remove(self, key: "str | int") -> None:
         """Removes a key, or with '*' all stored values; models stay."""
         if key == CLEAR_ALL:
             for entry in self._cache.entries():
                 if entry.kind == _KIND:
-                    self._end(entry.key)
-        elif not self._end(_text(key)):
+                    self._cache.remove(entry.key)
+        elif self._entry(_text(key)):
+            self._cache.remove(_text(key))
+        else:
             log.warning("Longshore: there is no key %r to remove", key)
 
-    def _end(self, key: str) -> bool:
-        """Removes a key; whether there was one."""
-        if key not in self._cache:
-            return False
-        stored = self._cache.get(key)
-        self._cache.remove(key)
-        if isinstance(stored, Stored):
-            self._chores.do(stored.values.clear)
-        return True
-
     def __contains__(self, key: "str | int") -> bool:
-        return _text(key) in self._cache
+        """Whether a key stands for anything, a value or a model."""
+        return self._entry(_text(key)) is not None
 
     def weak_hash(self, key: "str | int") -> tuple[str, int]:
         """Changes with each change of what the key stands for, removal included."""
         key = _text(key)
         return key, self._cache.generation(key)
 
-    def is_value(self, key: str) -> bool:
-        return isinstance(self._cache.get(key), Stored)
+    def tag(self, entry: Any) -> str:
+        """What was said of a value when it was stored."""
+        return self._cache.get(entry.key).tag if entry.kind == _KIND else ""
 
-    def tag(self, key: str) -> str:
-        stored = self._cache.get(key)
-        return stored.tag if isinstance(stored, Stored) else ""
+    def _entry(self, key: str) -> Any:
+        return next((entry for entry in self._cache.entries() if entry.key == key), None)
 
-    def _kind(self, key: str) -> str:
-        return next((entry.kind for entry in self._cache.entries() if entry.key == key), "model")
+    def _refuse_model(self, key: str, advice: str) -> None:
+        entry = self._entry(key)
+        if entry and entry.kind != _KIND:
+            raise NotData(f"{key!r} is the key of a {entry.kind}, not of {_KIND}; {advice}")
 
 
 def _text(key: "str | int") -> str:

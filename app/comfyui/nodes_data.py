@@ -170,10 +170,11 @@ def describe_cache() -> str:
     cache, data = pack().runtime.cache, pack().data
     lines = []
     for entry in sorted(cache.entries(), key=lambda entry: (entry.kind, entry.key)):
-        tag = data.tag(entry.key) if entry.kind == "data" else ""
+        tag = data.tag(entry)
+        size = max(entry.memory_bytes, entry.file_bytes) / 1e6
         lines.append(
-            f"{entry.key}: {entry.kind}{f' ({tag})' if tag else ''}, {entry.bytes / 1e6:,.1f} MB, {entry.tier}"
-            f"{', pinned' if entry.pinned else ''}{f', {entry.leases} leases' if entry.leases else ''}"
+            f"{entry.key}: {entry.kind}{f' ({tag})' if tag else ''}, {size:,.1f} MB, {entry.tier}"
+            f"{', pinned' if entry.pinned else ''}{f', in use: {entry.leases}' if entry.leases else ''}"
         )
     return "\n".join(lines) or "The cache is empty."
 

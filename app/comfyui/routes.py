@@ -55,10 +55,13 @@ def _guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 async def _status(_: web.Request) -> dict[str, Any]:
     the = pack()
-    stats = the.runtime.cache.stats()
+    status = the.runtime.status()
     return {
         "entries": [_entry(entry) for entry in the.runtime.cache.entries()],
-        "budgets": [{"name": "memory", "used": stats.used, "limit": stats.limit}],
+        "budgets": [
+            {"name": "memory", "used": status.host_used, "limit": status.host_limit},
+            {"name": "pinned_memory", "used": status.pinned_used, "limit": status.pinned_limit},
+        ],
         "preload": [
             {
                 "key": progress.item.key,
@@ -75,9 +78,18 @@ async def _status(_: web.Request) -> dict[str, Any]:
 
 
 def _entry(entry: Any) -> dict[str, Any]:
-    tag = pack().data.tag(entry.key) if entry.kind == "data" else ""
-    names = ("key", "kind", "bytes", "tier", "leases", "pinned", "last_use")
-    return {name: getattr(entry, name) for name in names} | {"tag": tag}
+    """bytes: of a file that the page cache has, all of them, though they count under no budget."""
+    mapped = not entry.is_object and entry.memory_bytes < entry.file_bytes
+    return {
+        "key": entry.key,
+        "kind": entry.kind,
+        "tag": pack().data.tag(entry),
+        "bytes": max(entry.memory_bytes, entry.file_bytes),
+        "tier": "mapped" if mapped else entry.tier,
+        "leases": entry.leases,
+        "pinned": entry.pinned,
+        "last_use": entry.last_use,
+    }
 
 
 async def _keys(request: web.Request) -> list[str]:
@@ -108,8 +120,7 @@ async def _evict(request: web.Request) -> dict[str, str]:
     key = str((await request.json())["key"])
     if key not in pack().data:
         raise ValueError(f"there is no {key!r} in the cache")
-    is_value = pack().data.is_value(key)
-    await asyncio.to_thread(pack().data.remove if is_value else pack().store.remove, key)
+    await asyncio.to_thread(pack().store.remove, key)
     return {"key": key}
 
 

@@ -9,7 +9,6 @@ Any thread may call. Errors of the runtime pass through; nothing half-loaded is 
 """
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
@@ -99,7 +98,7 @@ class ModelStore:
         paths = self._paths(recipe)
         if paths is None:
             return self._load_stock(recipe, key, stamp, mode)
-        dtype = built.dtype if built else self._builder.dtype_rules(recipe, paths)
+        dtype = built.dtype if built else self._builder.dtype(recipe, paths)
         model = self._load_bytes(paths, key, recipe.kind, mode, dtype, watch)
         return self._build(model, recipe, stamp, dtype, mode is Mode.OVERRIDE)
 
@@ -170,10 +169,25 @@ class ModelStore:
                 progress=watch.progress,
             )
             try:
-                return _wait(load, watch)
+                return self._wait(load, watch)
             except MemoryError:
                 if not self._make_room(watch):
                     raise
+
+    def _wait(self, load: Any, watch: Watch) -> Any:
+        """The load's result. Whoever waits may give up in between, and that cancels the load. A load that waits for
+        memory gets some of ours."""
+        finished = threading.Event()
+        load.add_done_callback(lambda _: finished.set())
+        try:
+            while not finished.wait(_WAIT_SECONDS):
+                watch.check()
+                if load.progress[2] == "memory":
+                    self._make_room(watch)
+        except BaseException:
+            load.cancel()
+            raise
+        return load.result(0)
 
     def _read(self, recipe: Recipe, key: str, watch: Watch) -> Loaded:
         with self._lock:
@@ -267,16 +281,3 @@ def _stamp(path: str) -> tuple[Any, ...]:
     stat = os.stat(path)
     return path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
 
-
-def _wait(load: Any, watch: Watch) -> Any:
-    """The load's result. Whoever waits may give up in between, and that cancels the load."""
-    finished = threading.Event()
-    load.add_done_callback(lambda _: finished.set())
-    try:
-        while not finished.wait(_WAIT_SECONDS):
-            watch.check()
-    except BaseException:
-        with contextlib.suppress(Exception):
-            load.cancel()
-        raise
-    return load.result(0)

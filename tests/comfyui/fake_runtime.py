@@ -20,6 +20,7 @@ class Part(dict):
 class Load:
     def __init__(self, work):
         self._done, self._callbacks, self.cancelled = threading.Event(), [], False
+        self.progress = (0, 0, "disk")
         self._outcome = None
         self._lock = threading.Lock()
         threading.Thread(target=self._run, args=(work,), daemon=True).start()
@@ -68,7 +69,9 @@ class Cache:
     def _move(self, key):
         self.generations[key] = self.generation(key) + 1
 
-    def put(self, key, value, size=0, kind="data", on_evict=None, keep=False):
+    def put(self, key, value, size, *, kind="data", on_evict=None):
+        if key in self.held:
+            self.remove(key)
         self.held[key] = (kind, None, value, size, on_evict)
         self._move(key)
 
@@ -76,27 +79,18 @@ class Cache:
         return self.held[key][2] if key in self.held else default
 
     def remove(self, key):
-        del self.held[key]
+        _, _, value, _, on_evict = self.held.pop(key)
         self._move(key)
-
-    def evict(self, key):
-        on_evict = self.held[key][4]
-        self.remove(key)
         if on_evict:
-            on_evict(key)
+            on_evict(key, value)
 
-    def clear(self):
-        for key in list(self.held):
-            self.remove(key)
+    evict = remove
 
     def pin(self, key):
         self.pins.add(key)
 
     def unpin(self, key):
         self.pins.discard(key)
-
-    def keys(self):
-        return list(self.held)
 
     def __contains__(self, key):
         return key in self.held
@@ -107,15 +101,15 @@ class Cache:
     def entries(self):
         return [
             SimpleNamespace(
-                key=key, kind=kind, bytes=size, tier="host", generation=self.generation(key), leases=0,
-                pinned=key in self.pins, last_use=0,
-            )
-            for key, (kind, _, _, size, _) in self.held.items()
+                key=key, kind=kind, memory_bytes=size, file_bytes=0, tier="host", generation=self.generation(key),
+                leases=0, pinned=key in self.pins, last_use=0, is_object=stamp is None,
+            )  # fmt: skip
+            for key, (kind, stamp, _, size, _) in self.held.items()
         ]
 
 
 class FakeRuntime:
-    """before: called with (paths, key) in the loading thread; may wait or raise."""
+    """before: called with (paths, key, load) in the loading thread; may wait or raise."""
 
     def __init__(self, before=None):
         self.cache = Cache()
@@ -130,9 +124,6 @@ class FakeRuntime:
 
     prefetch = submit
 
-    def status(self):
-        return SimpleNamespace(loads=[])
-
     def _load(self, load, paths, key, kind, mode, dtype, progress):
         held = self.cache.held.get(key)
         if held and held[0] != kind and mode != "override":
@@ -143,7 +134,7 @@ class FakeRuntime:
                 raise error("not_found", f"there is no {key!r}; did you mean {near}?")
             return Model(held[2], key, kind, self.cache.generation(key), True)
         if self.before:
-            self.before(paths, key)
+            self.before(paths, key, load)
         if load.cancelled:
             raise longshore.StoppedError("cancelled")
         stamp = (tuple(map(identity, paths)), repr(dtype))
@@ -176,7 +167,7 @@ def error(code, text):
     return made
 
 
-def read(path, rules):
+def read(path, dtype):
     import torch
     from safetensors import safe_open
 
@@ -185,9 +176,5 @@ def read(path, rules):
         part.metadata = file.metadata() or {}
         for name in file.keys():
             tensor = file.get_tensor(name)
-            for prefix, dtype in (rules or {}).items():
-                if name.startswith(prefix) and tensor.is_floating_point():
-                    tensor = tensor.to(getattr(torch, dtype))
-                    break
-            part[name] = tensor
+            part[name] = tensor.to(getattr(torch, dtype)) if dtype and tensor.is_floating_point() else tensor
     return part

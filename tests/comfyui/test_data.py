@@ -73,7 +73,7 @@ def test_the_weak_hash_moves_with_each_change(data):
 
 
 def test_a_models_key_is_refused_by_its_kind_and_stays_when_all_values_go(cache, data):
-    cache.put("m", object(), kind="vae")
+    cache.put("m", object(), size=1, kind="vae")
     with pytest.raises(NotData, match="key of a vae, not of data"):
         data.get("m")
     with pytest.raises(NotData, match="key of a vae, not of data"):
@@ -98,4 +98,4 @@ def test_size_and_tag_are_known_to_the_cache(cache, data):
     import torch
     data.put("k", torch.zeros(10), "picture")
     (entry,) = cache.entries()
-    assert (entry.bytes, entry.kind, data.tag("k")) == (40, "data", "picture")
+    assert (entry.memory_bytes, entry.kind, data.tag(entry)) == (40, "data", "picture")

@@ -28,7 +28,7 @@ class Built:
 
 class Builder:
     def __init__(self):
-        self.built, self.outputs_freed, self.rules = [], 0, None
+        self.built, self.outputs_freed, self.type = [], 0, None
 
     def build(self, recipe, model):
         self.built.append((recipe, float(model["a"][0, 0])))
@@ -37,8 +37,8 @@ class Builder:
     def build_stock(self, recipe):
         return Built({}, stock=True)
 
-    def dtype_rules(self, recipe, paths):
-        return self.rules
+    def dtype(self, recipe, paths):
+        return self.type
 
     def release_outputs(self):
         freed, self.outputs_freed = self.outputs_freed, 0
@@ -220,7 +220,7 @@ def test_when_memory_runs_short_outputs_go_first_then_the_oldest_model_that_nobo
     refusals = iter([True, True])
     states = []
 
-    def refuse(paths, key):
+    def refuse(paths, key, load):
         states.append((world.builder.outputs_freed, sorted(r.files[0][0] for r, _ in world.store._shelf.built)))
         if next(refusals, False):
             raise longshore.OutOfBudgetError("no room")
@@ -234,7 +234,7 @@ def test_when_all_is_in_use_the_refusal_reaches_the_user(world, write_model):
     write_model("a.safetensors"), write_model("b.safetensors")
     built(world.load("a.safetensors")).used = True
 
-    def refuse(paths, key):
+    def refuse(paths, key, load):
         raise longshore.OutOfBudgetError("no room: a.safetensors holds it")
 
     world.runtime.before = refuse
@@ -248,7 +248,7 @@ def test_an_interrupt_cancels_the_load_and_leaves_nothing(world, write_model):
     write_model("m.safetensors")
     begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
 
-    def wait(paths, key):
+    def wait(paths, key, load):
         begun.set()
         go_on.wait(60)
         ended.set()
@@ -283,13 +283,26 @@ def test_two_threads_that_load_the_same_build_it_once(world, write_model):
     assert len(found) == 4 and len(set(map(id, found))) == 1 and len(world.builder.built) == 1
 
 
-def test_the_rules_of_the_types_reach_the_runtime_and_stay_with_the_model(world, write_model):
+def test_the_type_reaches_the_runtime_and_stays_with_the_model(world, write_model):
     write_model("m.safetensors")
-    world.builder.rules = {"a": "float32"}
+    world.builder.type = "float32"
     world.load("m.safetensors", "k")
-    world.builder.rules = None
+    world.builder.type = None
     world.load("m.safetensors", "other")
-    assert world.runtime.dtypes == [{"a": "float32"}]
+    assert world.runtime.dtypes == ["float32"]
+
+
+def test_a_load_that_waits_for_memory_gets_that_of_models_nobody_uses(world, write_model):
+    write_model("a.safetensors"), write_model("b.safetensors")
+    gone = threading.Event()
+    weakref.finalize(built(world.load("a.safetensors")), gone.set)
+
+    def wait_for_room(paths, key, load):
+        load.progress = (0, 8, "memory")
+        assert gone.wait(60)
+
+    world.runtime.before = wait_for_room
+    assert world.load("b.safetensors").from_cache is False
 
 
 def test_models_end_in_the_thread_that_runs_workflows(world, write_model):
