@@ -141,7 +141,7 @@ class Builder:
         options: dict[str, Any] = {}
         if recipe.device == "cpu":
             options["load_device"] = options["offload_device"] = torch.device("cpu")
-        parts = [_old_quants(*part) for part in zip(model.parts, model.parts_metadata)]
+        parts = [_old_quants(part) for part in model.parts]
         arguments = (_embeddings(), clip_type, options)
         clip = comfy.sd.load_text_encoder_state_dicts(parts, *arguments)
         clip.patcher.cached_patcher_init = (comfy.sd.load_clip_model_patcher, (_paths(recipe), *arguments))
@@ -259,8 +259,8 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _old_quants(tensors: dict[str, Any], metadata: Any) -> dict[str, Any]:
-    return comfy.utils.convert_old_quants(tensors, model_prefix="", metadata=metadata)[0]
+def _old_quants(part: Any) -> dict[str, Any]:
+    return comfy.utils.convert_old_quants(dict(part), model_prefix="", metadata=part.metadata)[0]
 
 
 def _patcher(part: Any) -> Any:
