@@ -34,6 +34,7 @@ class Built:
         self._parts = parts
         self._clones: weakref.WeakSet[Any] = weakref.WeakSet()
         self._stock = stock
+        self.leases: dict[str, Any] = {}  # the runtime's models that it is built over, by their keys
         self.dtype: Any = None
         self.last_use = 0
 

@@ -107,7 +107,7 @@ class LongshoreUnCLIPCheckpointLoader(_SharedLoader):
             node_id="LongshoreUnCLIPCheckpointLoader",
             display_name="Load unCLIP Checkpoint (Longshore)",
             category=CATEGORY,
-            description="Loads a checkpoint that has a CLIP vision model into the shared cache, or takes it from there.",
+            description="Loads a checkpoint with a CLIP vision model into the shared cache, or takes it from there.",
             search_aliases=["unclip"],
             inputs=[file_input("ckpt_name", "checkpoints"), *key_inputs()],
             outputs=[*(output() for output in CHECKPOINT_OUTPUTS), io.ClipVision.Output(), key_output()],
@@ -191,7 +191,7 @@ class LongshoreStableCascadeLoader(io.ComfyNode):
             node_id="LongshoreStableCascadeLoader",
             display_name="Load Stable Cascade (Longshore)",
             category=CATEGORY,
-            description="Loads the two checkpoints of Stable Cascade and keeps in the cache those that cache_mode names.",
+            description="Loads the two checkpoints of Stable Cascade and keeps those that cache_mode names.",
             search_aliases=["cascade", "stage b", "stage c"],
             inputs=[
                 file_input("stage_b", "checkpoints", default=_preferred(files, "stage_b")),

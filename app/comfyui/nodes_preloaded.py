@@ -21,6 +21,8 @@ _PARTS = {
     "vae": (io.Vae.Output,),
 }
 
+_NAMES = {"ckpt": "Checkpoint", "text_encoder": "Text Encoder", "diffusion_model": "Diffusion Model", "vae": "VAE"}
+
 
 def _schema(node_id: str, name: str, about: str, **more: Any) -> io.Schema:
     return io.Schema(node_id=node_id, display_name=f"{name} (Longshore)", category=CATEGORY, description=about, **more)
@@ -130,11 +132,10 @@ class _Selector(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        what = {"ckpt": "Checkpoint", "text_encoder": "Text Encoder", "diffusion_model": "Diffusion Model", "vae": "VAE"}
         menu = io.RemoteOptions(route=f"/longshore/keys/{cls.KIND}", refresh_button=True)
         return _schema(
             cls.__name__,
-            f"Preloaded {what[cls.KIND]}",
+            f"Preloaded {_NAMES[cls.KIND]}",
             "Chooses one of the models that are in the cache. The menu's refresh button looks again.",
             inputs=[io.Combo.Input("key", options=pack().preloader.ready(cls.KIND), remote=menu)],
             outputs=[

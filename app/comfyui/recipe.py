@@ -72,7 +72,7 @@ def text_encoder(names: list[str], type: str, device: str = "default") -> Recipe
         raise ValueError("choose at least one text encoder")
     for name in files:
         if files.count(name) > 1:
-            raise ValueError(f"the text encoder {name!r} is chosen {files.count(name)} times; each must be another file")
+            raise ValueError(f"the text encoder {name!r} is chosen {files.count(name)} times; choose other files")
     return Recipe("text_encoder", files, type=type, device=device)
 
 

@@ -2,8 +2,9 @@
 
 Three layers. The runtime has the files' bytes under the user's keys, inside its budget. A *built* model is ComfyUI's
 objects over those bytes; it is shared by all keys and nodes that name equal recipes of equal files. A *clone* is what
-a node hands out: patches of its own, the same weights. A built model keeps the bytes' lease, so it goes when no key
-stands for it any more, when the user frees memory, or when nobody has a clone of it and a load needs the room.
+a node hands out: patches of its own, the same weights. A built model keeps a lease for each of its keys, so it goes
+when no key stands for it any more, when the user frees memory, or when nobody has a clone of it and a load needs the
+room.
 
 Any thread may call. Errors of the runtime pass through; nothing half-loaded is ever kept.
 """
@@ -221,6 +222,7 @@ class ModelStore:
                 built = self._builder.build(recipe, model)
                 built.dtype = dtype
             with self._lock:
+                built.leases[model.key] = model
                 self._put(recipe, stamp, model.key, model.generation, built)
                 return self._hand_out(built, model.key, there)
 
@@ -255,6 +257,9 @@ class ModelStore:
         shelf.keys = {key: known for key, known in shelf.keys.items() if self._generation(key) == known.generation}
         wanted = {(known.recipe, known.stamp) for known in shelf.keys.values()}
         self._let_go([shelf.built.pop(name) for name in shelf.built.keys() - wanted])
+        for built in shelf.built.values():
+            for key in built.leases.keys() - shelf.keys.keys():
+                del built.leases[key]
 
     def _let_go(self, built: list[Any]) -> "threading.Event | None":
         """Empties the list, which must hold the last references, in the thread where models may end."""

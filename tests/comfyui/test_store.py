@@ -17,7 +17,7 @@ class Built:
 
     def __init__(self, tensors, stock=False):
         self.tensors, self.stock, self.used = tensors, stock, False
-        self.dtype, self.last_use, self.bytes = None, 0, 8
+        self.dtype, self.last_use, self.bytes, self.leases = None, 0, 8, {}
 
     def clones(self):
         return ([self],)
@@ -86,6 +86,15 @@ def test_all_keys_of_a_file_share_one_model(world, write_model):
     write_model("m.safetensors")
     models = {id(built(world.load("m.safetensors", key))) for key in ("", "a", "b")}
     assert len(models) == 1 and len(world.runtime.reads) == 1
+
+
+def test_each_key_has_a_lease_of_its_own_until_it_goes(world, write_model):
+    write_model("m.safetensors")
+    world.load("m.safetensors", "a"), world.load("m.safetensors", "b")
+    shared = built(world.load("m.safetensors", "a"))
+    assert shared.leases.keys() == {"a", "b"}
+    world.store.remove("a")
+    assert shared.leases.keys() == {"b"}
 
 
 def test_a_file_replaced_under_its_name_is_loaded_anew(world, write_model):
