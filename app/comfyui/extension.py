@@ -8,14 +8,13 @@ from comfy_api.latest import ComfyExtension
 from server import PromptServer
 
 from . import nodes_data, nodes_loaders, nodes_preloaded, routes
-from .data import CLEAR_ALL
 from .pack import pack
 
 
 class LongshoreExtension(ComfyExtension):
     async def on_load(self) -> None:
         app = PromptServer.instance.app
-        app.on_startup.append(_start_preloading)
+        app.on_startup.append(_start)
         app.on_response_prepare.append(_free)
         routes.add(PromptServer.instance.routes)
 
@@ -23,8 +22,8 @@ class LongshoreExtension(ComfyExtension):
         return [*nodes_loaders.NODES, *nodes_data.NODES, *nodes_preloaded.NODES]
 
 
-async def _start_preloading(_: web.Application) -> None:
-    pack().start_preloading()
+async def _start(_: web.Application) -> None:
+    pack().start()
 
 
 async def _free(request: web.Request, _: web.StreamResponse) -> None:
@@ -34,11 +33,6 @@ async def _free(request: web.Request, _: web.StreamResponse) -> None:
         return
     wanted = await request.json()
     if wanted.get("free_memory"):
-        pack().chores.do(_empty)
+        pack().chores.do(pack().empty)
     elif wanted.get("unload_models"):
-        pack().chores.do(pack().store.release_idle)
-
-
-def _empty() -> None:
-    pack().store.clear()
-    pack().data.remove(CLEAR_ALL)
+        pack().chores.do(pack().give_back)

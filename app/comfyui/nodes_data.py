@@ -130,9 +130,10 @@ class LongshoreRemoveData(io.ComfyNode):
 
     @classmethod
     def execute(cls, key: Any, signal_opt: Any = None) -> io.NodeOutput:
-        pack().data.remove(key)
         if key == CLEAR_ALL:
-            pack().store.clear()
+            pack().empty()
+        else:
+            pack().data.remove(key)
         return io.NodeOutput(signal_opt)
 
 

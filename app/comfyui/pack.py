@@ -12,8 +12,9 @@ from server import PromptServer
 from . import preload_config
 from .builder import Builder, load_to_device, plain_paths
 from .chores import Chores
-from .data import DataCache
+from .data import CLEAR_ALL, DataCache
 from .preload import Preloader
+from .pressure import PressureWatch
 from .store import ModelStore
 
 log = logging.getLogger("longshore")
@@ -31,8 +32,20 @@ class Pack:
         self.data = DataCache(self.runtime.cache, self.chores)
         self.preloader = Preloader(self.store, self.config)
 
-    def start_preloading(self) -> None:
+    def start(self) -> None:
+        """What goes on in the background, once the server is there."""
+        PressureWatch(self.runtime.status, lambda: self.chores.do(self.give_back)).start()
         self.preloader.start(lambda parts: self.chores.do(lambda: load_to_device(parts)))
+
+    def give_back(self) -> None:
+        """Lets go of all that no workflow uses."""
+        self.builder.release_outputs()
+        self.store.release_idle()
+
+    def empty(self) -> None:
+        """Removes all but what is pinned, and what workflows use stays theirs."""
+        self.store.clear()
+        self.data.remove(CLEAR_ALL)
 
 
 @functools.cache
