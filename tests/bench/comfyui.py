@@ -39,7 +39,7 @@ class Contestant:
     environment: "dict[str, str]" = field(default_factory=dict)
     arguments: "tuple[str, ...]" = ()
     inputs: "dict[str, str]" = field(default_factory=dict)
-    preloads: bool = False  # fills its cache at the start of the server alone
+    preloads: str = ""  # where its configuration is: "user" folder of ComfyUI, or its own "pack" folder
 
     def workflow(self, checkpoint, seed):
         loaders = {"L": node(self.loader, ckpt_name=checkpoint, **self.inputs)}
@@ -52,6 +52,7 @@ def contestants(packs):
         Contestant("stock", "CheckpointLoaderSimple"),
         Contestant("stock --cache-ram 2 2", "CheckpointLoaderSimple", arguments=("--cache-ram", "2", "2")),
         Contestant("longshore", "LongshoreCheckpointLoader", ours),
+        Contestant("longshore, preloading", "LongshoreCheckpointLoader", ours, preloads="user"),
         Contestant("longshore, alias", "LongshoreCheckpointLoader", ours, {"LONGSHORE_WEIGHTS": "alias"}),
     ]
     if "inspire" in packs:
@@ -59,7 +60,7 @@ def contestants(packs):
             Contestant("inspire", "CheckpointLoaderSimpleShared //Inspire", [packs["inspire"]], inputs={"key_opt": ""})
         )
     if "snapshot" in packs:
-        made.append(Contestant("snapshot", "CachedCheckpointLoader", [packs["snapshot"]], preloads=True))
+        made.append(Contestant("snapshot", "CachedCheckpointLoader", [packs["snapshot"]], preloads="pack"))
     return made
 
 
@@ -95,7 +96,7 @@ def measure(contestant, base, arguments, state):
     first, second = (base / "models" / "checkpoints" / f"{arguments.layout}-{i}.safetensors" for i in (0, 1))
     figures = {}
     set_cache((first, second), state)
-    program = arguments.work / "comfyui-copy" if contestant.preloads else arguments.comfyui
+    program = arguments.work / "comfyui-copy" if contestant.preloads == "pack" else arguments.comfyui
     with comfyui.Server(program, base, contestant.environment, contestant.arguments) as server:
         figures["first_page"] = server.first_page_seconds
         memory = Memory(server.process.pid)
@@ -122,9 +123,15 @@ def measure(contestant, base, arguments, state):
 def prepare(work, contestant, layout, source):
     """A folder of the contestant's own, with its packs, and links to the checkpoints."""
     base = work / "".join(c if c.isalnum() else "-" for c in contestant.name)
-    comfyui.base_folder(base, [] if contestant.preloads else contestant.packs)
+    copied = contestant.preloads == "pack"
+    comfyui.base_folder(base, [] if copied else contestant.packs)
+    if copied:
+        copy_pack(contestant.packs[0], base)
     if contestant.preloads:
-        copy_snapshot_pack(contestant.packs[0], base, layout)
+        place = base / ("custom_nodes/" + contestant.packs[0].name if copied else "user") / "preload_config.json"
+        names = [{"name": f"{layout}-{index}.safetensors", "cache_key": "", "enabled": True} for index in (0, 1)]
+        settings = {"auto_gpu_load": False, "verbose": False}
+        place.write_text(json.dumps({"models": {"checkpoints": names}, "settings": settings}))
     for index in (0, 1):
         name = f"{layout}-{index}.safetensors"
         link = base / "models" / "checkpoints" / name
@@ -133,14 +140,11 @@ def prepare(work, contestant, layout, source):
     return base
 
 
-def copy_snapshot_pack(pack, base, layout):
-    """Its configuration is a file of its own folder."""
+def copy_pack(pack, base):
+    """For the pack whose configuration is a file of its own folder."""
     place = base / "custom_nodes" / pack.name
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(pack, place, ignore=shutil.ignore_patterns(".git"))
-    names = [{"name": f"{layout}-{index}.safetensors", "cache_key": "", "enabled": True} for index in (0, 1)]
-    settings = {"auto_gpu_load": False, "verbose": False}
-    (place / "preload_config.json").write_text(json.dumps({"models": {"checkpoints": names}, "settings": settings}))
 
 
 def copy_comfyui(source, copy):
@@ -192,7 +196,7 @@ def main():
         parser.error("name ComfyUI's folder with --comfyui or COMFYUI_DIR")
     packs = {name: Path(folder).resolve() for name, folder in (pack.split("=", 1) for pack in arguments.pack)}
     chosen = [c for c in contestants(packs) if not arguments.only or c.name in arguments.only]
-    if any(c.preloads for c in chosen):
+    if any(c.preloads == "pack" for c in chosen):
         copy_comfyui(arguments.comfyui, arguments.work / "comfyui-copy")
     write_checkpoints(arguments.work / "checkpoints", arguments.layout)
     bases = {c.name: prepare(arguments.work, c, arguments.layout, arguments.work / "checkpoints") for c in chosen}
