@@ -71,7 +71,6 @@ class Builder:
 
     def dtype(self, recipe: Recipe, paths: list[str]) -> "str | None":
         """What the runtime shall cast a file's tensors to while it reads them."""
-        return None  # XXXTEMP
         if recipe.kind == "vae":
             return _name(_vae_dtype())
         if recipe.kind == "text_encoder" or self.weights == "alias":

@@ -125,19 +125,18 @@ class LongshoreCachedVAELoader(_CachedLoader):
 
 
 class _Selector(io.ComfyNode):
-    """A menu of the keys of a kind that are in the cache, which the browser asks the server for."""
+    """A menu of the keys of a kind that are in the cache. The browser asks for them anew; see web/longshore.js."""
 
     KIND = ""
     INFO = "model_name"
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        menu = io.RemoteOptions(route=f"/longshore/keys/{cls.KIND}", refresh_button=True)
         return _schema(
             cls.__name__,
             f"Preloaded {_NAMES[cls.KIND]}",
             "Chooses one of the models that are in the cache. The menu's refresh button looks again.",
-            inputs=[io.Combo.Input("key", options=pack().preloader.ready(cls.KIND), remote=menu)],
+            inputs=[io.Combo.Input("key", options=pack().preloader.ready(cls.KIND))],
             outputs=[
                 *(output() for output in _PARTS[cls.KIND]),
                 io.String.Output(id=cls.INFO, display_name=cls.INFO),

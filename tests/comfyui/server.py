@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,7 +126,8 @@ class Server:
 
     def run(self, workflow, on_event=None):
         """Runs a workflow in API format to its end. Raises PromptFailed."""
-        return asyncio.run(self._run(workflow, on_event))
+        with ThreadPoolExecutor(1) as thread:  # in a thread of its own, since a browser's driver has a loop in this one
+            return thread.submit(asyncio.run, self._run(workflow, on_event)).result()
 
     async def _run(self, workflow, on_event):
         import aiohttp
@@ -174,7 +176,7 @@ class Result:
             self._running = None
         if kind == "executing" and data["node"]:
             self._running = data["node"], now
-        elif kind == "executed":
+        elif kind == "executed" and data["output"]:
             self.outputs[data["node"]] = data["output"]
         elif kind == "execution_cached":
             self.cached = data["nodes"]

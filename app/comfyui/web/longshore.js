@@ -6,6 +6,10 @@ import { ComfyWidgets } from "../../scripts/widgets.js";
 
 const REFRESH_MS = 1000;
 const TEXT_NODES = ["LongshoreShowCache", "LongshoreCacheInfo"];
+const SELECTORS = {
+  LongshorePreloadedCheckpoint: "ckpt", LongshorePreloadedDiffusionModel: "diffusion_model",
+  LongshorePreloadedTextEncoder: "text_encoder", LongshorePreloadedVAE: "vae",
+};
 const KINDS = ["ckpt", "diffusion_model", "text_encoder", "vae"];
 const WORDS = {
   en: {
