@@ -61,7 +61,7 @@ def test_the_panel_shows_the_cache_and_its_buttons_work(real, open_page, languag
     card.wait_for()
     page.screenshot(path=SHOTS / f"panel-{language}.png")
     card.get_by_role("button", name=pin, exact=True).click()
-    card.locator(".name", has_text="\U0001f4cc").wait_for()
+    card.locator(".key-name", has_text="\U0001f4cc").wait_for()
     card.get_by_role("button", name=evict, exact=True).click()
     card.wait_for(state="detached")
     assert "in the panel" not in {entry["key"] for entry in real.json("/longshore/status")["entries"]}
@@ -81,6 +81,25 @@ def test_the_panel_loads_a_model_and_shows_an_error(real, open_page):
     page.wait_for_function("/vae.*ckpt/s.test(document.querySelector('.longshore .error').textContent)")
     page.screenshot(path=SHOTS / "panel-error.png")
     real.json("/longshore/evict", {"key": "by hand"})
+
+
+def test_a_menu_of_preloaded_models_follows_the_cache_and_keeps_what_was_chosen(real, open_page):
+    real.run(shared("tiny0.safetensors", key_opt="first there"))
+    page = open_page("en")
+    page.evaluate(
+        """() => {
+          window.node = window.LiteGraph.createNode("LongshorePreloadedCheckpoint");
+          window.app.graph.add(window.node);
+          window.menu = window.node.widgets.find((widget) => widget.name === "key");
+        }"""
+    )
+    page.wait_for_function("window.menu.options.values.includes('first there')")
+    page.evaluate("() => { window.menu.value = 'first there'; }")
+    real.run(shared("tiny0.safetensors", key_opt="then there"))
+    real.json("/longshore/evict", {"key": "first there"})
+    page.evaluate("() => window.node.widgets.find((widget) => widget.type === 'button').callback()")
+    page.wait_for_function("window.menu.options.values.includes('then there')")
+    assert page.evaluate("() => window.menu.value") == "first there"
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -20,7 +20,7 @@ const WORDS = {
     misses: "misses", offline: "The server does not answer.",
     ckpt: "checkpoint", unclip_ckpt: "unCLIP checkpoint", diffusion_model: "diffusion model",
     text_encoder: "text encoder", vae: "VAE", lora: "LoRA", data: "data", host: "memory", device: "GPU",
-    mapped: "page cache", pin_help: "A pinned model is never evicted.",
+    mapped: "page cache", pin_help: "A pinned model is never evicted.", refresh: "Refresh",
   },
   zh: {
     title: "Longshore", tooltip: "Longshore：内存中的模型", memory: "内存", pinned_memory: "锁页内存",
@@ -30,7 +30,7 @@ const WORDS = {
     offline: "服务器没有响应。",
     ckpt: "检查点", unclip_ckpt: "unCLIP 检查点", diffusion_model: "扩散模型", text_encoder: "文本编码器",
     vae: "VAE", lora: "LoRA", data: "数据", host: "内存", device: "显存", mapped: "页缓存",
-    pin_help: "固定的模型不会被清出。",
+    pin_help: "固定的模型不会被清出。", refresh: "刷新",
   },
 };
 const STYLE = `
@@ -40,7 +40,7 @@ const STYLE = `
 .longshore .bar > div { height: 100%; background: #3b82c4; transition: width 0.3s; }
 .longshore .bar.failed > div { background: #c4473b; width: 100% !important; }
 .longshore .card { border: 1px solid var(--border-color, #555); border-radius: 6px; padding: 8px; margin: 6px 0; }
-.longshore .name { font-weight: 600; overflow-wrap: anywhere; }
+.longshore .key-name { font-weight: 600; overflow-wrap: anywhere; }
 .longshore .facts { opacity: 0.75; margin: 2px 0 6px; }
 .longshore .error { color: #e5695d; overflow-wrap: anywhere; margin: 4px 0; }
 .longshore button, .longshore select, .longshore input { font: inherit; color: inherit; padding: 3px 8px;
@@ -148,7 +148,7 @@ class Panel {
 
   preload({ key, kind, state, done, total, error }) {
     const share = total ? ` ${Math.round((100 * done) / total)} %` : "";
-    const card = element("div", { className: "card" }, element("div", { className: "name", textContent: key }),
+    const card = element("div", { className: "card" }, element("div", { className: "key-name", textContent: key }),
       element("div", { className: "facts", textContent: `${this.word[kind]}, ${this.word[state]}${share}` }),
       bar(done, total, state));
     if (error) card.append(element("div", { className: "error", textContent: error }));
@@ -160,7 +160,7 @@ class Panel {
     const facts = [word[kind] ?? kind, tag, bytes(size), word[tier] ?? tier,
       leases ? `${word.leases}: ${leases}` : "", `${word.last_use}: ${index ? `#${index + 1}` : word.now}`];
     const card = element("div", { className: "card" },
-      element("div", { className: "name", textContent: (pinned ? "\u{1F4CC} " : "") + key }),
+      element("div", { className: "key-name", textContent: (pinned ? "\u{1F4CC} " : "") + key }),
       element("div", { className: "facts", textContent: facts.filter(Boolean).join(", ") }));
     if (kind !== "data") {
       const change = { key, pinned: !pinned };
@@ -196,6 +196,20 @@ function showText(node, text) {
   shown.value = text;
 }
 
+// A menu of what is in the cache, with a button to look again. What was chosen stays, whether it is there or not.
+function keepMenuFresh(node, kind) {
+  const menu = node.widgets.find((widget) => widget.name === "key");
+  const look = async () => {
+    const keys = await ask(`keys/${kind}`).catch(() => []);
+    menu.value ||= keys[0];
+    menu.options.values = [...new Set([...keys, menu.value].filter(Boolean))];
+    node.setDirtyCanvas(true);
+  };
+  const button = node.addWidget("button", words().refresh, null, look, { serialize: false });
+  button.serialize = false;
+  look();
+}
+
 app.registerExtension({
   name: "Longshore",
   setup() {
@@ -204,6 +218,10 @@ app.registerExtension({
       id: "longshore", icon: "pi pi-database", title: word.title, tooltip: word.tooltip, type: "custom",
       render: (root) => new Panel(root),
     });
+  },
+  nodeCreated(node) {
+    const kind = SELECTORS[node.comfyClass];
+    if (kind) keepMenuFresh(node, kind);
   },
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (!TEXT_NODES.includes(nodeData.name)) return;
