@@ -69,22 +69,43 @@ class Builder:
         with torch.inference_mode():
             return Built(_STOCK[recipe.kind](recipe), stock=True)
 
-    def dtype(self, recipe: Recipe, paths: list[str]) -> "str | None":
-        """What the runtime shall cast a file's tensors to while it reads them."""
-        if recipe.kind == "vae":
-            return _name(_vae_dtype())
-        if recipe.kind == "text_encoder" or self.weights == "alias":
+    def dtype(self, recipe: Recipe, paths: list[str]) -> "dict[str, torch.dtype] | None":
+        """What the runtime shall cast tensors to while it reads them, by what their names begin with."""
+        if recipe.kind == "text_encoder":
             return None
+        if recipe.kind == "vae":
+            return {"": _vae_dtype()}
         try:
-            dtype = _unet_dtype(recipe, *_header(paths[0]))
+            return self._checkpoint_dtype(recipe, *_header(paths[0])) or None
         except Exception as error:  # a damaged file, which the runtime reports, or a model told apart by values
             log.debug("%s: ComfyUI converts, not the reader: %s", recipe.files, error)
             return None
-        return _name(dtype) if dtype in (torch.float32, torch.float16, torch.bfloat16) else None
 
     def release_outputs(self) -> int:
         """Asks ComfyUI for the memory of node outputs that the running workflow does not use."""
         return comfy.memory_management.extra_ram_release(1 << 62)
+
+    def _checkpoint_dtype(
+        self, recipe: Recipe, tensors: dict[str, Any], metadata: Any
+    ) -> dict[str, torch.dtype]:
+        prefix = comfy.model_detection.unet_prefix_from_state_dict(tensors)
+        if recipe.kind == "diffusion_model" and not any(name.startswith(prefix) for name in tensors):
+            prefix = ""
+        config = comfy.model_detection.model_config_from_unet(tensors, prefix, metadata=metadata)
+        if config is None:
+            return {}
+        rules = {}
+        if recipe.kind != "diffusion_model":
+            rules.update(dict.fromkeys(config.vae_key_prefix, _vae_dtype()))
+        if self.weights == "auto" and config.quant_config is None and recipe.weight_dtype == "default":
+            dtype = mm.unet_dtype(
+                model_params=comfy.utils.calculate_parameters(tensors, prefix),
+                supported_dtypes=list(config.supported_inference_dtypes),
+                weight_dtype=comfy.utils.weight_dtype(tensors, prefix),
+            )
+            if dtype in (torch.float32, torch.float16, torch.bfloat16):
+                rules[prefix] = dtype
+        return rules
 
     def _unet_options(self, tensors: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
         if recipe.weight_dtype != "default":
@@ -237,27 +258,8 @@ def _header(path: str) -> tuple[dict[str, torch.Tensor], "dict[str, str] | None"
         return tensors, file.metadata()
 
 
-def _unet_dtype(recipe: Recipe, tensors: dict[str, Any], metadata: Any) -> "torch.dtype | None":
-    """The type that ComfyUI wants for the diffusion model; None where it is not one type, or the user's choice."""
-    prefix = comfy.model_detection.unet_prefix_from_state_dict(tensors)
-    if recipe.kind == "diffusion_model" and not any(name.startswith(prefix) for name in tensors):
-        prefix = ""
-    config = comfy.model_detection.model_config_from_unet(tensors, prefix, metadata=metadata)
-    if config is None or config.quant_config is not None or recipe.weight_dtype != "default":
-        return None
-    return mm.unet_dtype(
-        model_params=comfy.utils.calculate_parameters(tensors, prefix),
-        supported_dtypes=list(config.supported_inference_dtypes),
-        weight_dtype=comfy.utils.weight_dtype(tensors, prefix),
-    )
-
-
 def _vae_dtype() -> torch.dtype:
     return mm.vae_dtype(mm.vae_device(), [torch.bfloat16, torch.float32])
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def _old_quants(part: Any) -> dict[str, Any]:
