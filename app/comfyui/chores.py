@@ -1,0 +1,52 @@
+"""Work for the thread that runs workflows, done between two of them.
+
+ComfyUI's bookkeeping of loaded models belongs to that thread alone, and is touched when a model's last reference goes
+away. So whoever else lets go of a model, or moves one to a device, leaves it to that thread.
+
+The thread asks the queue for the next workflow in a loop; from now on it does its chores first, and a new chore wakes
+it. Limits: chores are done in order; none waits longer than the workflow that runs.
+"""
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from typing import Any, Callable
+
+log = logging.getLogger("longshore")
+
+
+class Chores:
+    """queue: ComfyUI's queue of prompts, before its thread has started."""
+
+    def __init__(self, queue: Any) -> None:
+        self._queue, self._get = queue, queue.get
+        self._waiting: "deque[tuple[Callable[[], None], threading.Event]]" = deque()
+        self._worker: "int | None" = None
+        queue.get = self._chores_then_get
+
+    def do(self, chore: Callable[[], None]) -> threading.Event:
+        """Does a chore now if this is the thread for it, else leaves it there. The event says that it is done."""
+        done = threading.Event()
+        if threading.get_ident() == self._worker:
+            self._run(chore, done)
+            return done
+        self._waiting.append((chore, done))
+        with self._queue.mutex:
+            self._queue.not_empty.notify()
+        return done
+
+    def _chores_then_get(self, timeout: "float | None" = None) -> Any:
+        self._worker = threading.get_ident()
+        while self._waiting:
+            self._run(*self._waiting.popleft())
+        return self._get(timeout)
+
+    @staticmethod
+    def _run(chore: Callable[[], None], done: threading.Event) -> None:
+        try:
+            chore()
+        except Exception:  # the thread that runs workflows outlives whatever is wrong with a chore
+            log.exception("Longshore: a chore failed")
+        finally:
+            done.set()

@@ -1,0 +1,1 @@
+"""Moving to Longshore's nodes for ComfyUI: `python -m longshore.comfyui migrate WORKFLOW.json`."""
