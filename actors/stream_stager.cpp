@@ -40,7 +40,7 @@ struct stager_state {
   std::vector<uint32_t> idle;  // those lent last at the end: they are warm
   fair_queue<borrower> waiting;
   std::unordered_map<caf::actor_addr, uint64_t> loads;  // monitored borrowers
-  bool opening = false;  // the account: when the first slot is wanted
+  bool opening = false;                                 // the account: when the first slot is wanted
   bool growing = false;
   bool pin = true;  // false without a device, and once not even one slot could be page-locked
   bool trimming = false;
