@@ -121,7 +121,7 @@ TEST_F(cast_loads, to_what_is_no_type_of_weights_are_refused) {
   actor_world world;
   const auto answer = world.load(unchecked(hold_mode::owned, "I8"));
   EXPECT_EQ(answer.reason.code, errc::bad_argument);
-  EXPECT_NE(answer.reason.what.find("not to I8"), std::string::npos) << answer.reason.what;
+  EXPECT_NE(answer.reason.what.find("not to 'I8'"), std::string::npos) << answer.reason.what;
   world.stop_and_expect_empty();
 }
 
