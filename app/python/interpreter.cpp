@@ -27,4 +27,5 @@ PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_interpreter", nullptr, 0, nul
 
 }  // namespace
 
+// NOLINTNEXTLINE(readability-identifier-naming): the name that Python looks for
 PyMODINIT_FUNC PyInit__interpreter() { return PyModuleDef_Init(&definition); }
