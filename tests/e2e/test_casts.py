@@ -157,6 +157,11 @@ def checkpoint(data):
     return path_of
 
 
+def digest_of(tensor):
+    """Of its bytes, which are there as long as the tensor is."""
+    return checkpoints.digest(raw_bytes(tensor))
+
+
 @pytest.fixture(scope="session")
 def torch_digests():
     """torch_digests(path, target): of every tensor, the floats among them cast by torch."""
@@ -165,7 +170,7 @@ def torch_digests():
     def digests(path, target):
         if (path, target) not in known:
             known[path, target] = {
-                name: checkpoints.digest(raw_bytes(t.to(TYPES[target][0]) if t.is_floating_point() else t))
+                name: digest_of(t.to(TYPES[target][0]) if t.is_floating_point() else t)
                 for name, t in load_file(path).items()
             }
         return known[path, target]

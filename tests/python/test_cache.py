@@ -163,7 +163,7 @@ def test_preload(configured, runtime):
     assert isinstance(missing.error, longshore.NotFoundError) and "there.safetensors" in str(missing.error)
     assert missing.pointer == "/models/checkpoints/1"
     (entry,) = runtime.cache.entries()
-    assert (entry.key, entry.pinned, entry.leases) == ("there", True, 0)
+    assert (entry.key, entry.pinned) == ("there", True)
 
 
 def test_a_configuration_that_is_wrong(tmp_path, runtime):
