@@ -188,8 +188,7 @@ def load(path, target, *options):
 def test_loads_into_host_memory_are_what_torch_casts(checkpoint, torch_digests, target, engine, state):
     path = checkpoint()
     expected = torch_digests(path, target)
-    if state == "cold":
-        page_cache.make_cold(path)
+    page_cache.make_cold(path) if state == "cold" else page_cache.make_hot(path)
     report = load(path, target, "--engine", engine)
     assert report["digests"] == expected
     if target != "F16":  # which the layout has
