@@ -32,8 +32,8 @@ class LoadOptions(TypedDict, total=False):
         "pinned": the same and page-locked. "mapped": the page cache's memory; what others write to the file shows.
     device: [None] or "cpu", or the runtime's device.
     host_copy: [False] whether what goes to the device also stays in pinned host memory, for the next time.
-    dtype: [None] or what float tensors become while they are read, as `tensor.to(dtype)` has it: a type of torch or
-        numpy, or a name of the format such as "F16". Or such types by what names of tensors begin with, of which the
+    dtype: [None] or what float tensors (F32, F16, BF16, F8_E4M3, F8_E5M2) become while they are read, as
+        `tensor.to(dtype)` has it: such a type of torch or numpy, or by its name in the format. Or such types by what names of tensors begin with, of which the
         longest decides: {"model.diffusion_model.": "F32", "first_stage_model.": torch.bfloat16}.
     priority: ["now"], or "later" for what nobody waits for yet: its reads let others go first.
     keep: [False] whether the cache must never evict it.
