@@ -73,7 +73,7 @@ void touch_tensors(const leased_model& model) {
       const auto bytes = file->bytes_of(tensor);
       const auto* end = bytes.data() + bytes.size();
       for (const volatile std::byte* at = bytes.data(); at < end;) {
-        std::ignore = *at;
+        [[maybe_unused]] const std::byte read = *at;  // std::ignore would take it by reference, and read nothing
         at += page_bytes - reinterpret_cast<uintptr_t>(at) % page_bytes;  // tensors begin anywhere in a page
       }
     }
