@@ -274,7 +274,7 @@ void chunk_done(holder_actor* self, const chunk_cast& done) {
 
 void chunk_lost(holder_actor* self, const chunk_failed& lost) {
   take_back(self, lost.index);
-  fail(self, reason_of(self->state.load, lost));
+  fail(self, reason_of(*self->state.load.opened, self->state.load.source.path, lost));
 }
 
 void partner_gone(holder_actor* self, const caf::down_msg& down) {

@@ -1,49 +1,33 @@
 #include "actors/device_holder.hpp"
 
-#include <algorithm>
-#include <cassert>
-#include <optional>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include <caf/actor_system.hpp>
 #include <caf/send.hpp>
 
+#include "actors/chunk_moves.hpp"
 #include "actors/file_load.hpp"
 #include "actors/traced_actor.hpp"
 #include "io/load_memory.hpp"
 #include "io/model_source.hpp"
-#include "messages/host_copy.hpp"
-#include "messages/slot.hpp"
-#include "messages/upload.hpp"
 
 namespace longshore {
 namespace {
 
-/// A chunk between its source and the device.
-struct chunk_on_its_way {
-  std::shared_ptr<const staging_slot> slot;
-  range_lent copy_from;  // without an address when it comes from the disk
-};
-
 struct holder_state {
   static constexpr const char* name = "device_holder";
   file_load load;
-  device_lane lane;
-  caf::actor host_copy;                        // null: all comes from the disk
-  std::unordered_set<uint32_t> asked_of_copy;  // chunks that it has not answered
-  std::unordered_map<uint32_t, chunk_on_its_way> chunks;
+  chunk_moves moves;
+  caf::actor host_copy;  // null: all comes from the disk
   std::shared_ptr<const device_file> on_device;
   bool is_ready = false;
-  uint64_t first_upload_ns = 0;
 };
 
 using holder_actor = traced_actor<holder_state>;
 
 void end_when_idle(holder_actor* self) {
   auto& state = self->state;
-  if (state.load.in_flight > 0 || state.load.opening || !state.load.is_ending())
+  if (!state.moves.under_way.empty() || state.load.opening || !state.load.is_ending())
     return;
   state.on_device.reset();
   state.load.opened.reset();
@@ -56,14 +40,7 @@ void fail(holder_actor* self, error reason) {
   if (!load.has_failed())
     load.failure = std::move(reason);
   load.next_chunk = load.plan.size();
-  for (auto index : std::exchange(state.asked_of_copy, {})) {  // an answer that comes now is ignored
-    state.chunks.erase(index);
-    --load.in_flight;
-  }
-  if (load.in_flight > 0) {
-    self->send(load.services.reader, cancel_reads{load.file});
-    self->send(self->state.lane.stager, cancel_borrows{load.file});
-  }
+  end_moves(self, state.moves);
   end_when_idle(self);
 }
 
@@ -96,151 +73,68 @@ void finish(holder_actor* self) {
   if (auto same = load.opened->file.check_unchanged(); !same)
     return fail(self, same.error());
   load.report.tensors = state.on_device->tensors().size();
-  load.report.upload_ns = state.first_upload_ns == 0 ? 0 : trace_now_ns() - state.first_upload_ns;
+  load.report.upload_ns = state.moves.first_upload_ns == 0 ? 0 : trace_now_ns() - state.moves.first_upload_ns;
   load.opened.reset();
   state.is_ready = true;
   report_progress(self, load, load_stage::ready);
   self->send(load.registry, file_ready{load.file, nullptr, state.on_device, load.report});
 }
 
-void borrow(holder_actor* self, uint32_t index) {
-  const auto& load = self->state.load;
-  self->send(self->state.lane.stager, borrow_slot{load.file, index, load.urgent});
+void count_move(file_load& load, const move_over& over) {
+  const auto& moved = over.moved;
+  if (moved.via)
+    count_read(load, chunk_read{load.file, over.index, *moved.via});
+  else
+    load.report.host_copy_bytes += moved.move.what.own_bytes();
+  load.report.uploaded_bytes += moved.move.what.own_bytes();
 }
 
-/// A chunk's first step: to where its bytes are, or, for those on the disk, to a slot that they can be read into.
 void send_chunks(holder_actor* self) {
   auto& state = self->state;
   auto& load = state.load;
-  while (load.next_chunk < load.plan.size() && load.in_flight < load.services.options.credits) {
+  while (load.next_chunk < load.plan.size() && state.moves.under_way.size() < load.services.options.credits) {
     const auto index = static_cast<uint32_t>(load.next_chunk++);
-    ++load.in_flight;
-    state.chunks.emplace(index, chunk_on_its_way{});
-    if (!state.host_copy) {
-      borrow(self, index);
-      continue;
-    }
-    state.asked_of_copy.insert(index);
-    self->send(state.host_copy, borrow_range{index, load.plan[index].offset_bytes, load.plan[index].length_bytes});
+    const auto& c = load.plan[index];
+    begin_move(self, state.moves, index,
+               {.file = load.opened,
+                .path = load.source.path,
+                .what = c,
+                .host_copy = state.host_copy,
+                .plan = state.on_device->layout().plan(c.offset_bytes, c.length_bytes, state.on_device->address(), {},
+                                                       c.overlap_bytes),
+                .target = state.on_device});
   }
-  if (load.in_flight == 0)
+  if (state.moves.under_way.empty())
     finish(self);
 }
 
-void gave_up_one(holder_actor* self, uint32_t index) {
-  self->state.chunks.erase(index);
-  --self->state.load.in_flight;
-  end_when_idle(self);
-}
-
-/// The copies keep what they use: the slot, or the range of the host copy.
-void upload(holder_actor* self, uint32_t index, const std::byte* source, std::shared_ptr<const void> memory) {
-  auto& state = self->state;
-  auto& load = state.load;
-  const auto& c = load.plan[index];
-  if (state.first_upload_ns == 0)
-    state.first_upload_ns = trace_now_ns();
-  self->send(state.lane.uploader,
-             upload_chunk{.load = load.file,
-                          .index = index,
-                          .source = source,
-                          .plan = state.on_device->layout().plan(c.offset_bytes, c.length_bytes,
-                                                                 state.on_device->address(), {}, c.overlap_bytes),
-                          .memory = std::move(memory),
-                          .target = state.on_device});
-}
-
-void upload_slot(holder_actor* self, uint32_t index) {
-  auto slot = std::move(self->state.chunks.at(index).slot);
-  const auto* source = slot->data();
-  upload(self, index, source, std::move(slot));
-}
-
-void range_came(holder_actor* self, const range_lent& range) {
-  auto& state = self->state;
-  if (state.asked_of_copy.erase(range.index) == 0)
-    return;  // given up meanwhile
-  if (range.data != nullptr)
-    state.load.report.host_copy_bytes += state.load.plan[range.index].own_bytes();
-  else
-    state.host_copy = nullptr;
-  if (range.is_pinned)
-    return upload(self, range.index, range.data, range.memory);
-  state.chunks.at(range.index).copy_from = range;
-  borrow(self, range.index);
-}
-
-/// What a read for a slot needs to live on: the descriptors, and the slot.
-struct slot_read {
-  std::shared_ptr<const opened_file> opened;
-  std::shared_ptr<const staging_slot> slot;
-};
-
-void slot_came(holder_actor* self, const slot_lent& lent) {
-  auto& state = self->state;
-  auto& load = state.load;
-  if (load.is_ending())
-    return gave_up_one(self, lent.index);
-  if (!lent.slot) {
-    --load.in_flight;
-    return fail(self, lent.reason);
-  }
-  auto& chunk = state.chunks.at(lent.index);
-  chunk.slot = lent.slot;
-  if (chunk.copy_from.data != nullptr)
-    self->send(load.services.copier, copy_bytes{.index = lent.index,
-                                                .source = chunk.copy_from.data,
-                                                .destination = lent.slot->data(),
-                                                .length_bytes = load.plan[lent.index].length_bytes,
-                                                .memory = std::move(chunk.copy_from.memory),
-                                                .target = lent.slot});
-  else
-    send_read(self, load, lent.index, lent.slot->data(),
-              std::make_shared<const slot_read>(slot_read{load.opened, lent.slot}));
-}
-
-void chunk_done(holder_actor* self, const chunk_read& done) {
+void chunk_over(holder_actor* self, const move_over& over) {
   auto& load = self->state.load;
-  assert(load.in_flight > 0);
-  span_bytes = load.plan[done.index].length_bytes;
   if (load.is_ending())
-    return gave_up_one(self, done.index);
-  count_read(load, done);
-  upload_slot(self, done.index);
-}
-
-void copied(holder_actor* self, const bytes_copied& done) {
-  if (self->state.load.is_ending())
-    gave_up_one(self, done.index);
-  else
-    upload_slot(self, done.index);
-}
-
-void uploaded(holder_actor* self, const chunk_uploaded& done) {
-  auto& state = self->state;
-  auto& load = state.load;
-  span_bytes = load.plan[done.index].length_bytes;
-  if (load.is_ending())
-    return gave_up_one(self, done.index);
-  load.report.uploaded_bytes += load.plan[done.index].own_bytes();
-  state.chunks.erase(done.index);
-  --load.in_flight;
-  count_done(self, load, done.index);
+    return end_when_idle(self);
+  if (over.reason.code != errc{})
+    return fail(self, over.reason);
+  count_move(load, over);
+  count_done(self, load, over.index);
   send_chunks(self);
 }
 
-void lost(holder_actor* self, uint32_t index, error reason) {
-  self->state.chunks.erase(index);
-  --self->state.load.in_flight;
-  fail(self, std::move(reason));
+template <class Answer>
+void stepped(holder_actor* self, const Answer& answer) {
+  if (const auto over = step_over(self, self->state.moves, answer))
+    chunk_over(self, *over);
 }
 
-void upload_lost(holder_actor* self, const upload_failed& failed) {
-  const auto& load = self->state.load;
-  auto reason = failed.reason;
-  reason.path = load.source.path;
-  reason.offset_bytes = load.plan[failed.index].offset_bytes;
-  lost(self, failed.index, std::move(reason));
+void uploaded(holder_actor* self, const chunk_uploaded& done) {
+  span_bytes = self->state.load.plan[done.index].length_bytes;
+  stepped(self, done);
+}
+
+/// A copy that failed once is not asked again.
+void range_came(holder_actor* self, const range_lent& range) {
+  if (range.data == nullptr)
+    self->state.host_copy = nullptr;
+  stepped(self, range);
 }
 
 void granted(holder_actor* self) {
@@ -259,29 +153,22 @@ void granted(holder_actor* self) {
   send_chunks(self);
 }
 
-/// Without its holder the host copy answers no more: what was asked of it comes from the disk.
-void host_copy_gone(holder_actor* self) {
-  auto& state = self->state;
-  state.host_copy = nullptr;
-  for (auto index : std::exchange(state.asked_of_copy, {}))
-    borrow(self, index);
-}
-
 void partner_gone(holder_actor* self, const caf::down_msg& down) {
   auto& state = self->state;
   auto& load = state.load;
   const auto& services = load.services;
   if (down.source == load.registry.address())
     return self->quit();  // nobody is left to tell; reads and copies in flight keep their memory
-  if (state.host_copy && down.source == state.host_copy.address())
-    return host_copy_gone(self);
-  for (const auto& partner : {services.reader, state.lane.stager, state.lane.uploader, services.copier})
+  if (state.host_copy && down.source == state.host_copy.address()) {
+    state.host_copy = nullptr;
+    host_copy_gone(self, state.moves, down.source);  // the file is open, so none is lost
+    return;
+  }
+  for (const auto& partner : {services.reader, state.moves.lane.stager, state.moves.lane.uploader, services.copier})
     if (partner && down.source == partner.address()) {
       if (state.is_ready)
-        return;            // the load is over: what is on the device needs nobody
-      load.in_flight = 0;  // not all of them will be answered; their memory lives in the messages
-      state.asked_of_copy.clear();
-      state.chunks.clear();
+        return;                       // the load is over: what is on the device needs nobody
+      state.moves.under_way.clear();  // not all of them will be answered; their memory lives in the messages
       return fail(self, partner_lost(load));
     }
   if (auto reason = opener_lost(load))
@@ -292,9 +179,10 @@ caf::behavior holder_behavior(holder_actor* self, const caf::actor& registry, co
                               const holder_services& services, const device_lane& lane, const caf::actor& host_copy) {
   auto& state = self->state;
   state.host_copy = host_copy;
-  state.lane = lane;
   begin_load(self, state.load, registry, order, services);
-  for (const auto& partner : {state.lane.stager, state.lane.uploader, services.copier, host_copy})
+  state.moves = {
+      .load = order.file, .urgent = order.urgent, .reader = services.reader, .copier = services.copier, .lane = lane};
+  for (const auto& partner : {lane.stager, lane.uploader, services.copier, host_copy})
     if (partner)
       self->monitor(partner);
   self->set_down_handler([=](const caf::down_msg& down) { partner_gone(self, down); });
@@ -305,19 +193,17 @@ caf::behavior holder_behavior(holder_actor* self, const caf::actor& registry, co
       [=](const cancel_load&) { drop(self); },
       [=](const drop_file&) { drop(self); },
       [=](const promote&) {
-        auto& load = self->state.load;
-        load.urgent = true;
-        self->send(load.services.reader, hurry_reads{load.file});
-        self->send(self->state.lane.stager, hurry_borrows{load.file});
+        self->state.load.urgent = true;
+        hurry_moves(self, self->state.moves);
       },
       [=](const range_lent& range) { range_came(self, range); },
-      [=](const slot_lent& lent) { slot_came(self, lent); },
-      [=](const chunk_read& done) { chunk_done(self, done); },
-      [=](const bytes_copied& done) { copied(self, done); },
-      [=](const chunk_failed& failed) { lost(self, failed.index, reason_of(self->state.load, failed)); },
-      [=](const chunk_cancelled& cancelled) { gave_up_one(self, cancelled.index); },
+      [=](const slot_lent& lent) { stepped(self, lent); },
+      [=](const chunk_read& done) { stepped(self, done); },
+      [=](const bytes_copied& done) { stepped(self, done); },
+      [=](const chunk_failed& failed) { stepped(self, failed); },
+      [=](const chunk_cancelled& cancelled) { stepped(self, cancelled); },
       [=](const chunk_uploaded& done) { uploaded(self, done); },
-      [=](const upload_failed& failed) { upload_lost(self, failed); },
+      [=](const upload_failed& failed) { stepped(self, failed); },
       [](const lease_change&) {},
   };
 }

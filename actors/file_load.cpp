@@ -105,29 +105,33 @@ void count_done(caf::event_based_actor* self, file_load& load, uint32_t index) {
   }
 }
 
-void send_read(caf::event_based_actor* self, const file_load& load, uint32_t index, std::byte* destination,
-               std::shared_ptr<const void> memory) {
-  const auto& file = load.opened->file;
-  self->send(load.services.reader, read_chunk{.load = load.file,
-                                              .index = index,
-                                              .urgent = load.urgent,
-                                              .what = load.plan[index],
-                                              .fd = file.fd(),
-                                              .direct_fd = file.direct_fd(),
-                                              .alignment_bytes = file.direct_alignment_bytes(),
-                                              .destination = destination,
-                                              .memory = std::move(memory)});
+read_chunk reading(const opened_file& opened, const chunk& what) {
+  return {.what = what,
+          .fd = opened.file.fd(),
+          .direct_fd = opened.file.direct_fd(),
+          .alignment_bytes = opened.file.direct_alignment_bytes()};
 }
 
-error reason_of(const file_load& load, const chunk_failed& lost) {
-  if (auto same = load.opened->file.check_unchanged(); !same) {
+void send_read(caf::event_based_actor* self, const file_load& load, uint32_t index, std::byte* destination,
+               std::shared_ptr<const void> memory) {
+  auto order = reading(*load.opened, load.plan[index]);
+  order.load = load.file;
+  order.index = index;
+  order.urgent = load.urgent;
+  order.destination = destination;
+  order.memory = std::move(memory);
+  self->send(load.services.reader, std::move(order));
+}
+
+error reason_of(const opened_file& opened, const std::string& path, const chunk_failed& lost) {
+  if (auto same = opened.file.check_unchanged(); !same) {
     auto reason = same.error();
     reason.offset_bytes = lost.offset_bytes;
     return reason;
   }
   return {.code = lost.os_error == 0 ? errc::changed_on_disk : errc::io_failed,
           .what = lost.os_error == 0 ? "the file became shorter while it loaded" : "the disk could not read the file",
-          .path = load.source.path,
+          .path = path,
           .offset_bytes = lost.offset_bytes,
           .os_error = lost.os_error};
 }

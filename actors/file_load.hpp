@@ -71,11 +71,14 @@ void count_all(file_load& load);
 /// A chunk is where it shall be.
 void count_done(caf::event_based_actor* self, file_load& load, uint32_t index);
 
+/// The read of a chunk of an open file; whose it is, and where to, is left to fill in.
+read_chunk reading(const opened_file& opened, const chunk& what);
+
 void send_read(caf::event_based_actor* self, const file_load& load, uint32_t index, std::byte* destination,
                std::shared_ptr<const void> memory);
 
 /// Why a chunk could not be read. A file that changed is the better explanation for whatever became of its reads.
-error reason_of(const file_load& load, const chunk_failed& lost);
+error reason_of(const opened_file& opened, const std::string& path, const chunk_failed& lost);
 
 /// Says how the load ended without success, and quits. Once nothing is held.
 void say_ended(caf::event_based_actor* self, const file_load& load);

@@ -87,6 +87,9 @@ expected<lane> prepare(uploader_state& state, bool with_scratch) {
 
 expected<void> queue_copies(uploader_state& state, const lane& on, const upload_chunk& chunk) {
   auto& target = *state.target;
+  for (const auto& last_use : chunk.order.after)
+    if (auto waits = target.wait_event(on.stream, last_use->id()); !waits)
+      return waits;
   for (const auto& copy : chunk.plan.direct)
     if (auto queued = target.copy_to_device(on.stream, chunk.source + copy.chunk_offset_bytes, copy.destination,
                                             copy.length_bytes);
@@ -154,6 +157,14 @@ expected<void> queue_completion(uploader_actor* self, const lane& on, uint64_t t
   });
 }
 
+/// Where the mark cannot be made, those who wait for it hear of the chunk's end instead.
+void tell_queued(uploader_actor* self, const lane& on, const upload_chunk& chunk) {
+  auto& state = self->state;
+  if (auto behind = device_event::record(state.target, on.stream))
+    self->send(caf::actor_cast<caf::actor>(self->current_sender()),
+               chunk_queued{chunk.load, chunk.index, std::move(*behind)});
+}
+
 void settle_later(uploader_actor* self) {
   if (self->state.unsettled.size() == 1)
     self->delayed_send(self, self->state.options.settle_after, settle_copies{});
@@ -184,6 +195,8 @@ void upload(uploader_actor* self, const upload_chunk& chunk) {
   if (!on)
     return settle(self, tag, on.error());
   const auto queued = queue_copies(state, *on, chunk);
+  if (queued && chunk.order.mark)
+    tell_queued(self, *on, chunk);
   if (auto told = queue_completion(self, *on, tag, chunk, queued); told) {
     state.unsettled.clear();
   } else {

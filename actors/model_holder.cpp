@@ -195,7 +195,7 @@ void chunk_done(holder_actor* self, const chunk_read& done) {
 void chunk_lost(holder_actor* self, const chunk_failed& lost) {
   auto& load = self->state.load;
   --load.in_flight;
-  fail(self, reason_of(load, lost));
+  fail(self, reason_of(*load.opened, load.source.path, lost));
 }
 
 void partner_gone(holder_actor* self, const caf::down_msg& down) {

@@ -4,7 +4,8 @@
 /// On the device tensors stand in file order, each at a multiple of `device::alignment_bytes`, in one allocation of
 /// `total_bytes`. Since files leave no such gaps, a chunk becomes: direct copies, for what is large; and packed runs,
 /// for neighbours that are small: one copy of the run into scratch memory on the device, and one scatter from there.
-/// Neighbours that touch on the device as they do in the file are one piece.
+/// Neighbours that touch on the device as they do in the file are one piece. A layout can be of some of a file's
+/// tensors: then what lies between them in the file goes nowhere.
 /// Tensors of a float type can be of another one there: their bytes go to scratch memory too, and are cast from there
 /// to their places. An element that a chunk's end cuts is the chunk's that it begins in, and so such chunks overlap.
 /// Limits: of a chunk of n bytes no more than 2 * (n / small_bytes) + 5 copies. Of what is not cast, no byte of a

@@ -35,14 +35,18 @@ expected<std::shared_ptr<load_memory>> load_memory::mapped(std::shared_ptr<const
   return std::shared_ptr<load_memory>(new load_memory(std::move(opened), std::move(header), std::move(*bytes)));
 }
 
-std::vector<chunk> plan_chunks(const opened_file& opened, plan_options options) {
+std::vector<chunk> plan_chunks(const opened_file& opened, const plan_options& options) {
+  return plan_range(opened, opened.header->data_begin_bytes, opened.file.size_bytes(), options);
+}
+
+std::vector<chunk> plan_range(const opened_file& opened, uint64_t begin_bytes, uint64_t end_bytes,
+                              plan_options options) {
   const auto fd = opened.file.fd();
   options.alignment_bytes = opened.file.direct_alignment_bytes();
   options.direct_possible = opened.file.direct_fd() >= 0;
-  return plan_reads(
-      opened.header->data_begin_bytes, opened.file.size_bytes(), options, [fd](uint64_t offset, uint64_t length) {
-        return estimated_resident_bytes(fd, offset, length).value_or(0);  // a probe that fails only costs speed
-      });
+  return plan_reads(begin_bytes, end_bytes, options, [fd](uint64_t offset, uint64_t length) {
+    return estimated_resident_bytes(fd, offset, length).value_or(0);  // a probe that fails only costs speed
+  });
 }
 
 std::vector<chunk> load_memory::plan(plan_options options) const {

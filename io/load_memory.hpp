@@ -21,7 +21,11 @@ namespace longshore {
 
 /// The chunks of the file's data, direct or buffered by what the page cache holds now; of the options, the alignment
 /// and whether direct reads are possible come from the file.
-std::vector<chunk> plan_chunks(const opened_file& opened, plan_options options);
+std::vector<chunk> plan_chunks(const opened_file& opened, const plan_options& options);
+
+/// The same, of a range of the file.
+std::vector<chunk> plan_range(const opened_file& opened, uint64_t begin_bytes, uint64_t end_bytes,
+                              plan_options options);
 
 class load_memory {
 public:

@@ -25,7 +25,7 @@ struct read_chunk {
   int direct_fd = -1;
   uint64_t alignment_bytes = 4096;
   std::byte* destination = nullptr;
-  std::shared_ptr<const void> memory;
+  std::shared_ptr<const void> memory{};
 };
 
 struct chunk_read {
