@@ -25,6 +25,7 @@ struct holding {
   std::shared_ptr<const device_file> on_device;
   load_report report;
   std::shared_ptr<const void> object;
+  bool lends = false;  // ranges of the file as it is
 };
 
 struct waiting_client {
@@ -89,9 +90,12 @@ caf::actor spawn_holder(registry_actor* self, const start_load& order) {
 void carry_out(registry_actor* self, const start_load& order) {
   auto holder = spawn_holder(self, order);
   self->monitor(holder);
-  self->state.files.emplace(
-      order.file,
-      holding{.holder = std::move(holder), .held = nullptr, .on_device = nullptr, .report = {}, .object = nullptr});
+  self->state.files.emplace(order.file, holding{.holder = std::move(holder),
+                                                .held = nullptr,
+                                                .on_device = nullptr,
+                                                .report = {},
+                                                .object = nullptr,
+                                                .lends = order.source.cast_to.empty()});
 }
 
 /// Orders that leave the file where it is.
@@ -158,9 +162,11 @@ void carry_out(registry_actor* self, const complete& done) {
   auto waiting = stop_waiting(self, done.ticket);
   leased_model model{.key = done.key, .kind = done.kind, .generation = done.generation};
   for (auto file : done.files) {
-    const auto& [holder, held, on_device, report, object] = state.files.at(file);
-    if (held)
+    const auto& [holder, held, on_device, report, object, lends] = state.files.at(file);
+    if (held) {
       model.files.push_back(held);
+      model.lenders.push_back(lends ? caf::actor_cast<caf::weak_actor_ptr>(holder) : nullptr);
+    }
     if (on_device)
       model.device_files.push_back(on_device);
     if (object)

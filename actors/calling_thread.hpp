@@ -4,14 +4,18 @@
 /// Owns the actor behind it, which ends with this. One thread: the one that made it. Like `caf::scoped_actor`, but its
 /// mailbox carries the marks of actors/traced_actor.hpp, so that ThreadSanitizer knows which thread waits for which.
 
+#include <chrono>
+#include <string>
 #include <thread>
 
 #include <caf/actor_system.hpp>
+#include <caf/after.hpp>
 #include <caf/blocking_actor.hpp>
 #include <caf/make_actor.hpp>
 #include <caf/scoped_execution_unit.hpp>
 
 #include "actors/traced_actor.hpp"
+#include "cache/error.hpp"
 
 namespace longshore {
 
@@ -68,5 +72,24 @@ private:
   caf::scoped_execution_unit unit_;
   caf::strong_actor_ptr actor_;
 };
+
+/// What an actor answers, or `stopped` where nothing comes before the deadline.
+template <class Answer, class Message>
+expected<Answer> ask(caf::actor_system& system, const caf::actor& whom, std::chrono::milliseconds timeout,
+                     const Message& message) {
+  const auto no_answer = [](const std::string& why) {
+    return unexpected(error{.code = errc::stopped, .what = "the runtime gave no answer: " + why});
+  };
+  const calling_thread self{system};
+  // The wait has the deadline, not the request: that would wake the thread of CAF's clock for every call.
+  const auto asked = self->request(whom, caf::infinite, message);
+  expected<Answer> result = tl::unexpected(error{});
+  caf::blocking_actor::accept_one_cond one;
+  self->varargs_receive(
+      one, asked.id(), [&](const Answer& answer) { result = answer; },
+      [&](const caf::error& lost) { result = no_answer(to_string(lost)); },
+      caf::after(timeout) >> [&] { result = no_answer("nothing came before the deadline"); });
+  return result;
+}
 
 }  // namespace longshore

@@ -56,14 +56,16 @@ std::optional<error> opener_lost(file_load& load) {
   return error{.code = errc::out_of_budget, .what = "there was no memory for the header", .path = load.source.path};
 }
 
-plan_options planning(const file_load& load) {
-  const auto& options = load.services.options;
-  const auto block_bytes = std::max<uint64_t>(4096, load.opened->file.direct_alignment_bytes());
-  const uint64_t overlap_bytes = load.source.cast_to.empty() ? 0 : block_bytes;  // an element is far less
-  return {.chunk_bytes = options.chunk_bytes - overlap_bytes,                    // so that a chunk still fits a slot
+plan_options planning(const holder_options& options, bool is_cast, uint64_t block_bytes) {
+  const uint64_t overlap_bytes = is_cast ? std::max<uint64_t>(4096, block_bytes) : 0;  // an element is far less
+  return {.chunk_bytes = options.chunk_bytes - overlap_bytes,                          // so that it still fits a slot
           .mode = options.page_cache,
           .leave_in_cache = options.leave_in_cache,
           .overlap_bytes = overlap_bytes};
+}
+
+plan_options planning(const file_load& load) {
+  return planning(load.services.options, !load.source.cast_to.empty(), load.opened->file.direct_alignment_bytes());
 }
 
 void end_wait(file_load& load) {

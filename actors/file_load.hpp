@@ -56,7 +56,8 @@ error partner_lost(const file_load& load);
 /// Why a load fails whose opener has ended without a result; nothing when the result came before.
 std::optional<error> opener_lost(file_load& load);
 
-/// How to cut and read the file.
+/// How to cut and read a file, or parts of one; `block_bytes`: its alignment for direct reads.
+plan_options planning(const holder_options& options, bool is_cast, uint64_t block_bytes = 4096);
 plan_options planning(const file_load& load);
 
 /// The wait for memory is over.

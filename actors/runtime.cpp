@@ -5,7 +5,6 @@
 
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
-#include <caf/after.hpp>
 #include <caf/send.hpp>
 
 #include "actors/block_keeper.hpp"
@@ -46,11 +45,10 @@ struct listener_state {
 
 /// Beyond the deadlines that the actors keep themselves: only an actor that is gone makes a caller wait so long.
 constexpr auto answer_slack = std::chrono::seconds{20};
-constexpr auto quick_timeout = std::chrono::seconds{30};
+/// Streams are numbered like loads, for the disk reader and the stager, from where no file's number comes.
+constexpr uint64_t first_stream = 1ULL << 31;
 
-error no_answer(const std::string& why) {
-  return {.code = errc::stopped, .what = "the runtime gave no answer: " + why};
-}
+constexpr auto quick_timeout = std::chrono::seconds{30};
 
 expected<uint64_t> effective_host_limit(const runtime_options& options) {
   if (options.host_limit_bytes > 0)
@@ -99,28 +97,16 @@ struct runtime::parts {
   std::vector<device_lane> lanes;  // none without a device
   caf::actor copier;               // null without a device
   host_casting casting;
+  holder_services services;
   bool stopped = false;
 
   void spawn_monitor();
   void spawn_all(std::unique_ptr<read_engine> engine, std::shared_ptr<completion_callback> on_complete);
   template <class Answer, class Message>
-  expected<Answer> ask(const caf::actor& whom, std::chrono::milliseconds timeout, const Message& message);
+  expected<Answer> ask(const caf::actor& whom, std::chrono::milliseconds timeout, const Message& message) {
+    return longshore::ask<Answer>(system, whom, timeout, message);
+  }
 };
-
-template <class Answer, class Message>
-expected<Answer> runtime::parts::ask(const caf::actor& whom, std::chrono::milliseconds timeout,
-                                     const Message& message) {
-  const calling_thread self{system};
-  // The wait has the deadline, not the request: that would wake the thread of CAF's clock for every call.
-  const auto asked = self->request(whom, caf::infinite, message);
-  expected<Answer> result = tl::unexpected(error{});
-  caf::blocking_actor::accept_one_cond one;
-  self->varargs_receive(
-      one, asked.id(), [&](const Answer& answer) { result = answer; },
-      [&](const caf::error& lost) { result = unexpected(no_answer(to_string(lost))); },
-      caf::after(timeout) >> [&] { result = unexpected(no_answer("nothing came before the deadline")); });
-  return result;
-}
 
 namespace {
 
@@ -167,15 +153,15 @@ void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_
                                 .scratch_bytes = std::min<uint64_t>(64 << 20, host_limit_bytes / 8),
                                 .chunk_bytes = options.holder.chunk_bytes});
   options.holder.memory_timeout = options.memory_timeout;
-  const holder_services services{.reader = reader,
-                                 .arbiter = arbiter,
-                                 .listener = listener,
-                                 .pool = pool,
-                                 .options = options.holder,
-                                 .target = options.target,
-                                 .lanes = lanes,
-                                 .copier = copier,
-                                 .casting = casting};
+  services = {.reader = reader,
+              .arbiter = arbiter,
+              .listener = listener,
+              .pool = pool,
+              .options = options.holder,
+              .target = options.target,
+              .lanes = lanes,
+              .copier = copier,
+              .casting = casting};
   registry =
       spawn_cache_registry(system,
                            {.limits = {.host_limit_bytes = host_limit_bytes, .device_limit_bytes = device_limit_bytes},
@@ -261,6 +247,15 @@ load_handle runtime::begin(const lease_request& request, load_callback on_answer
 void load_handle::cancel() const {
   if (const auto alive = caf::actor_cast<caf::actor>(client_))
     caf::anon_send(alive, cancel_request{});
+}
+
+expected<std::unique_ptr<streamed_model>> runtime::stream(const stream_request& request) {
+  auto& p = *parts_;
+  const auto made = spawn_stream(p.system, request, p.services, first_stream + p.system.next_actor_id(),
+                                 request.device_budget_bytes.value_or(p.device_limit_bytes));
+  if (!made)
+    return tl::unexpected(made.error());
+  return std::make_unique<streamed_model>(p.system, made->streamer, made->plan, request.acquire_timeout);
 }
 
 expected<std::vector<preload_outcome>> runtime::preload(std::vector<preload_item> items) {

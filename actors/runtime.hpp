@@ -18,6 +18,7 @@
 
 #include "actors/load_client.hpp"
 #include "actors/model_holder.hpp"
+#include "actors/streamed_model.hpp"
 #include "cache/error.hpp"
 #include "cache/pressure_rule.hpp"
 #include "io/read_engine.hpp"
@@ -83,6 +84,10 @@ public:
   /// Either without waiting. `on_answer` is called once, with the lease or the reason, on an actor's thread: it must
   /// not block. `cancelled` after the handle's `cancel`.
   load_handle begin(const lease_request& request, load_callback on_answer);
+
+  /// The layers of a model on the device, as far as they fit, and as they are used. `not_found`, `bad_argument`,
+  /// `unsupported` without a device, ...
+  expected<std::unique_ptr<streamed_model>> stream(const stream_request& request);
 
   /// One outcome an item, in order.
   expected<std::vector<preload_outcome>> preload(std::vector<preload_item> items);

@@ -26,8 +26,10 @@ struct leased_model {
   uint64_t generation = 0;
   std::vector<std::shared_ptr<const held_file>> files{};           ///< those in host memory
   std::vector<std::shared_ptr<const device_file>> device_files{};  ///< those on the device
-  std::vector<load_report> reports{};                              ///< how each file came in
-  std::shared_ptr<const void> object{};                            ///< the payload of a put; null for a model
+  /// Of each of `files`, who lends ranges of it (messages/host_copy.hpp); null where it was cast.
+  std::vector<caf::weak_actor_ptr> lenders{};
+  std::vector<load_report> reports{};    ///< how each file came in
+  std::shared_ptr<const void> object{};  ///< the payload of a put; null for a model
 };
 
 class model_lease {

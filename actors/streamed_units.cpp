@@ -1,0 +1,242 @@
+#include "actors/streamed_units.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include <caf/send.hpp>
+
+#include "io/load_memory.hpp"
+#include "io/trace_ring.hpp"
+
+namespace longshore {
+namespace {
+
+void carry_out(streamed_units& streamed, const fetch_unit& order) {
+  auto fetch = std::make_shared<unit_fetch>();
+  fetch->unit = order.unit;
+  streamed.units[order.unit].fetch = fetch;
+  streamed.fetches.push_back(std::move(fetch));
+}
+
+void carry_out(streamed_units& streamed, const evict_unit& order) {
+  assert(!streamed.units[order.unit].fetch);  // what is on its way arrives first
+  streamed.blocks->give_back(std::exchange(streamed.units[order.unit].memory, {}));
+}
+
+std::deque<chunk> chunks_of(const streamed_units& streamed, const layer_unit& unit) {
+  const auto& file = streamed.files[unit.file];
+  const auto& options = streamed.options.reading;
+  std::deque<chunk> all;
+  for (const auto& range : unit.ranges) {
+    const auto chunks =
+        file.host_copy ? plan_reads(range.begin_bytes, range.end_bytes, options, [](auto, auto) { return uint64_t{0}; })
+                       : plan_range(*file.file, range.begin_bytes, range.end_bytes, options);
+    all.insert(all.end(), chunks.begin(), chunks.end());
+  }
+  return all;
+}
+
+void lose(caf::event_based_actor* self, streamed_units& streamed, const std::shared_ptr<unit_fetch>& fetch,
+          const error& reason) {
+  if (std::exchange(fetch->is_lost, true))
+    return;
+  streamed.units[fetch->unit].fetch = nullptr;
+  std::erase(streamed.fetches, fetch);
+  fetch->unsent.clear();
+  if (fetch->under_way == 0)
+    streamed.blocks->give_back(std::move(fetch->memory));
+  streamed.lost.push_back({fetch->unit, reason});
+  carry_out(self, streamed, streamed.rule->lost(fetch->unit));
+}
+
+/// Whether idle memory waits for its last uses, and `uses_are_over` comes when those of some of it are.
+bool hear_when_over(caf::event_based_actor* self, streamed_units& streamed) {
+  const auto events = streamed.blocks->next_to_be_over();
+  if (events.empty() || streamed.hears)
+    return streamed.hears;
+  auto& target = *streamed.target;
+  if (streamed.side_stream == 0)
+    streamed.side_stream = target.make_stream().value_or(0);
+  for (const auto& event : events)
+    if (streamed.side_stream == 0 || !target.wait_event(streamed.side_stream, event->id()))
+      return false;
+  const caf::weak_actor_ptr inbox{self->ctrl()};
+  const auto tells = target.when_over(streamed.side_stream, [inbox](const auto&) {
+    if (auto streamer = caf::actor_cast<caf::actor>(inbox))
+      caf::anon_send(streamer, uses_are_over{});
+  });
+  return streamed.hears = tells.has_value();
+}
+
+/// Memory for the unit, and the plan of its chunks. False: not now.
+bool prepare(caf::event_based_actor* self, streamed_units& streamed, const std::shared_ptr<unit_fetch>& fetch) {
+  const auto& unit = streamed.plan->units[fetch->unit];
+  if (!streamed.files[unit.file].host_copy && !streamed.files[unit.file].file) {
+    lose(self, streamed, fetch,
+         {.code = errc::stopped, .what = "the host copy is gone", .path = streamed.files[unit.file].path});
+    return false;
+  }
+  auto memory = streamed.blocks->take(unit.layout.total_bytes());
+  if (!memory) {
+    // What is under way may leave some, as may the last uses of what is idle.
+    if (streamed.sent.empty() && !hear_when_over(self, streamed))
+      lose(self, streamed, fetch, memory.error());
+    return false;
+  }
+  fetch->memory = std::move(*memory);
+  fetch->unsent = chunks_of(streamed, unit);
+  fetch->unqueued = fetch->unsent.size();
+  streamed.peak_bytes = std::max(streamed.peak_bytes, streamed.blocks->bytes());
+  return true;
+}
+
+void arrived(caf::event_based_actor* self, streamed_units& streamed, const std::shared_ptr<unit_fetch>& fetch) {
+  auto& unit = streamed.units[fetch->unit];
+  unit.fetch = nullptr;
+  unit.memory.block = std::move(fetch->memory.block);  // the uses that it waited for are over
+  unit.memory.after = std::move(fetch->used_until);
+  carry_out(self, streamed, streamed.rule->fetched(fetch->unit));
+}
+
+void send_chunk(caf::event_based_actor* self, streamed_units& streamed, const std::shared_ptr<unit_fetch>& fetch) {
+  const auto& unit = streamed.plan->units[fetch->unit];
+  const auto& file = streamed.files[unit.file];
+  const auto what = fetch->unsent.front();
+  fetch->unsent.pop_front();
+  ++fetch->under_way;
+  const auto index = streamed.next_chunk++;
+  streamed.sent.emplace(index, fetch);
+  if (streamed.link.since_ns == 0)
+    streamed.link.since_ns = trace_now_ns();
+  begin_move(self, streamed.moves, index,
+             {.file = file.file,
+              .path = file.path,
+              .what = what,
+              .host_copy = file.host_copy,
+              .plan = unit.layout.plan(what.offset_bytes, what.length_bytes, fetch->memory.block->address(), {},
+                                       what.overlap_bytes),
+              .target = fetch->memory.block,
+              .order = {.after = fetch->memory.after, .mark = true}});
+}
+
+void count(streamed_units& streamed, const move_under_way& moved) {
+  const auto bytes = moved.move.what.own_bytes();
+  streamed.link.bytes += bytes;
+  if (moved.via)
+    streamed.disk_bytes += bytes;
+}
+
+layer_wait cause_of(move_stage stage) {
+  switch (stage) {
+    case move_stage::host_copy:
+    case move_stage::copy_to_slot:
+      return layer_wait::host_copy;
+    case move_stage::slot:
+      return layer_wait::staging;
+    case move_stage::disk:
+      return layer_wait::disk;
+    case move_stage::link:
+      return layer_wait::link;
+  }
+  return layer_wait::link;
+}
+
+}  // namespace
+
+streamed_units::~streamed_units() {
+  if (side_stream != 0)
+    target->destroy_stream(side_stream);
+}
+
+void carry_out(caf::event_based_actor*, streamed_units& streamed, const stream_actions& todo) {
+  for (const auto& one : todo)
+    std::visit([&](const auto& order) { carry_out(streamed, order); }, one);
+}
+
+void send_chunks(caf::event_based_actor* self, streamed_units& streamed) {
+  while (!streamed.fetches.empty() && streamed.sent.size() < streamed.options.credits) {
+    const auto fetch = streamed.fetches.front();
+    if (!fetch->memory.block && !prepare(self, streamed, fetch)) {
+      if (fetch->is_lost)
+        continue;
+      return;
+    }
+    if (!fetch->unsent.empty())
+      send_chunk(self, streamed, fetch);
+    if (!fetch->unsent.empty())
+      continue;
+    streamed.fetches.pop_front();
+    if (fetch->under_way == 0)
+      arrived(self, streamed, fetch);  // a unit without a byte
+  }
+}
+
+void chunk_over(caf::event_based_actor* self, streamed_units& streamed, const move_over& over) {
+  const auto fetch = std::move(streamed.sent.extract(over.index).mapped());
+  --fetch->under_way;
+  if (over.reason.code == errc{})
+    count(streamed, over.moved);
+  if (streamed.sent.empty())
+    streamed.link.busy_ns += trace_now_ns() - std::exchange(streamed.link.since_ns, 0);
+  if (over.reason.code != errc{})
+    lose(self, streamed, fetch, over.reason);
+  if (fetch->under_way > 0 || !fetch->unsent.empty())
+    return;
+  if (fetch->is_lost)
+    streamed.blocks->give_back(std::exchange(fetch->memory, {}));
+  else
+    arrived(self, streamed, fetch);
+}
+
+bool chunk_stands_in_queue(streamed_units& streamed, const chunk_queued& message) {
+  const auto found = streamed.sent.find(message.index);
+  if (found == streamed.sent.end())
+    return false;
+  auto& fetch = *found->second;
+  fetch.queued = message.behind;
+  fetch.queued_at = ++streamed.queued;
+  return --fetch.unqueued == 0;
+}
+
+bool is_usable(const streamed_units& streamed, uint32_t layer, bool on_device) {
+  const auto& units = streamed.plan->layers[layer].units;
+  return std::all_of(units.begin(), units.end(), [&](auto u) {
+    const auto& unit = streamed.units[u];
+    return unit.memory.block || (on_device && unit.fetch && unit.fetch->queued && unit.fetch->unqueued == 0);
+  });
+}
+
+layer_wait cause_now(const streamed_units& streamed, uint32_t layer) {
+  for (auto u : streamed.plan->layers[layer].units) {
+    const auto& unit = streamed.units[u];
+    if (unit.memory.block)
+      continue;
+    if (!unit.fetch || !unit.fetch->memory.block)
+      return layer_wait::memory;
+    auto cause = layer_wait::link;
+    for (const auto& [index, fetch] : streamed.sent)
+      if (fetch == unit.fetch)
+        cause = std::min(cause, cause_of(streamed.moves.under_way.at(index).stage));
+    return cause;
+  }
+  return layer_wait::none;
+}
+
+void used_until(streamed_units& streamed, uint32_t layer, const std::shared_ptr<const device_event>& last_use) {
+  for (auto u : streamed.plan->layers[layer].units) {
+    auto& unit = streamed.units[u];
+    auto& uses = unit.fetch ? unit.fetch->used_until : unit.memory.after;
+    if (uses.size() > 4)  // of several streams, or of one that runs far behind
+      std::erase_if(uses, [](const auto& event) { return event->is_over().value_or(false); });
+    uses.push_back(last_use);
+  }
+}
+
+double take_link_rate(streamed_units& streamed) {
+  const auto busy_ns = std::exchange(streamed.link.busy_ns, 0);
+  const auto bytes = std::exchange(streamed.link.bytes, 0);
+  return busy_ns == 0 ? 0 : static_cast<double>(bytes) * 1e9 / static_cast<double>(busy_ns);
+}
+
+}  // namespace longshore

@@ -1,0 +1,331 @@
+#include "actors/weight_streamer.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+
+#include <caf/actor_system.hpp>
+#include <caf/send.hpp>
+
+#include "actors/streamed_units.hpp"
+#include "actors/traced_actor.hpp"
+#include "messages/stream.hpp"
+
+namespace longshore {
+namespace {
+
+struct waiting_user {
+  caf::response_promise promise;
+  acquire_layer wish{};
+  layer_wait cause{};
+  uint64_t since_ns = 0;
+};
+
+struct streamer_state {
+  static constexpr const char* name = "weight_streamer";
+  streamed_units streamed;
+  std::map<uint64_t, waiting_user, std::greater<>> waiting;  // by ticket, the newest first
+  std::vector<uint64_t> answered_ns;                         // of each layer, when its use began
+  stream_rates rates;
+  uint64_t next_ticket = 1;
+  std::vector<uint64_t> waited_ns = std::vector<uint64_t>(layer_wait_count);
+  error closed;  // why no layer comes any more; its code is 0 while they do
+};
+
+using streamer_actor = traced_actor<streamer_state>;
+
+std::shared_ptr<layer_use> use_of(streamer_actor* self, uint32_t layer) {
+  const auto& streamed = self->state.streamed;
+  const auto& planned = streamed.plan->layers[layer];
+  std::vector<std::shared_ptr<const device_block>> blocks;
+  std::vector<device_address> addresses;
+  std::shared_ptr<const device_event> ready;
+  uint64_t last = 0;
+  for (auto u : planned.units) {
+    blocks.push_back(streamed.block(u));
+    if (const auto& fetch = streamed.units[u].fetch; fetch && fetch->queued_at > last) {
+      last = fetch->queued_at;
+      ready = fetch->queued;
+    }
+  }
+  for (const auto& tensor : planned.tensors)
+    addresses.push_back(streamed.block(tensor.unit)->address() + tensor.offset_bytes);
+  return std::make_shared<layer_use>(layer, std::move(addresses), std::move(blocks), std::move(ready),
+                                     caf::actor_cast<caf::weak_actor_ptr>(caf::actor{self}));
+}
+
+void record_wait(streamer_state& state, const waiting_user& user) {
+  const auto waited_ns = trace_now_ns() - user.since_ns;
+  state.waited_ns[static_cast<size_t>(user.cause)] += waited_ns;
+  if (!tracer_rings::enabled())
+    return;
+  trace_record record;
+  record.kind = trace_kind::wait;
+  record.start_ns = user.since_ns;
+  record.duration_ns = waited_ns;
+  record.span = next_span();
+  record.cause = current_span;
+  record.subject = static_cast<uint32_t>(state.streamed.options.load);
+  record.name = tracer_rings::process().names().intern(std::string{"a layer waits for: "} + name(user.cause));
+  tracer_rings::process().put(record);
+}
+
+void answer(streamer_actor* self, caf::response_promise promise, uint32_t layer) {
+  self->state.answered_ns[layer] = trace_now_ns();
+  promise.deliver(layer_answer{.use = use_of(self, layer)});
+}
+
+/// The newest first: of two that block each other the older one can then go on.
+template <class Pick>
+std::vector<uint64_t> tickets_where(const streamer_state& state, const Pick& pick) {
+  std::vector<uint64_t> picked;
+  for (const auto& [ticket, user] : state.waiting)
+    if (pick(user))
+      picked.push_back(ticket);
+  return picked;
+}
+
+void refuse(streamer_actor* self, uint64_t ticket, error reason) {
+  auto& state = self->state;
+  auto user = std::move(state.waiting.extract(ticket).mapped());
+  record_wait(state, user);
+  if (reason.where.empty())
+    reason.where = "layer " + state.streamed.plan->layers[user.wish.layer].name;
+  user.promise.deliver(layer_answer{.reason = std::move(reason)});
+  carry_out(self, state.streamed, state.streamed.rule->release(user.wish.layer));
+}
+
+error no_room(const stream_block& block) {
+  return {.code = errc::out_of_budget,
+          .what = "the layer needs " + std::to_string(block.missing_bytes) + " bytes more of device memory, but " +
+                  std::to_string(block.in_use_bytes) + " of " + std::to_string(block.capacity_bytes) + " are in use"};
+}
+
+void refuse_users_of(streamer_actor* self, const lost_unit& lost) {
+  const auto& state = self->state;
+  for (auto ticket : tickets_where(state, [&](const waiting_user& user) {
+         const auto& units = state.streamed.plan->layers[user.wish.layer].units;
+         return std::find(units.begin(), units.end(), lost.unit) != units.end();
+       }))
+    refuse(self, ticket, lost.reason);
+}
+
+void serve_users(streamer_actor* self) {
+  auto& state = self->state;
+  for (auto ticket : tickets_where(state, [&](const waiting_user& user) {
+         return is_usable(state.streamed, user.wish.layer, user.wish.on_device);
+       })) {
+    auto user = std::move(state.waiting.extract(ticket).mapped());
+    record_wait(state, user);
+    answer(self, user.promise, user.wish.layer);
+  }
+  for (auto ticket : tickets_where(state, [](const auto&) { return true; }))
+    if (const auto block = state.streamed.rule->blocked(state.waiting.at(ticket).wish.layer))
+      refuse(self, ticket, no_room(*block));
+}
+
+/// What follows from any piece of news.
+void go_on(streamer_actor* self) {
+  auto& state = self->state;
+  do {
+    send_chunks(self, state.streamed);
+    for (const auto& lost : std::exchange(state.streamed.lost, {}))
+      refuse_users_of(self, lost);
+    serve_users(self);
+  } while (!state.streamed.lost.empty());
+}
+
+template <class Answer>
+void stepped(streamer_actor* self, const Answer& answer) {
+  if (auto over = step_over(self, self->state.streamed.moves, answer)) {
+    span_bytes = over->moved.move.what.length_bytes;
+    over->moved.move.target.reset();  // or its memory would look used
+    chunk_over(self, self->state.streamed, *over);
+    go_on(self);
+  }
+}
+
+void wait_for(streamer_actor* self, const caf::response_promise& promise, const acquire_layer& wish, bool is_known) {
+  auto& state = self->state;
+  const auto ticket = state.next_ticket++;
+  state.waiting.emplace(ticket,
+                        waiting_user{.promise = promise,
+                                     .wish = wish,
+                                     .cause = is_known ? cause_now(state.streamed, wish.layer) : layer_wait::order,
+                                     .since_ns = trace_now_ns()});
+  self->delayed_send(self, wish.deadline, layer_deadline{ticket});
+}
+
+caf::response_promise acquire(streamer_actor* self, const acquire_layer& wish) {
+  auto& state = self->state;
+  auto promise = self->make_response_promise();
+  if (wish.layer >= state.streamed.plan->layers.size())
+    promise.deliver(layer_answer{
+        .reason = {.code = errc::bad_argument, .what = "the stream has no layer " + std::to_string(wish.layer)}});
+  else if (state.closed.code != errc{})
+    promise.deliver(layer_answer{.reason = state.closed});
+  if (!promise.pending())
+    return promise;
+  auto& rule = *state.streamed.rule;
+  const auto departures = rule.counts().departures;
+  carry_out(self, state.streamed, rule.acquire(wish.layer));
+  if (is_usable(state.streamed, wish.layer, wish.on_device))
+    answer(self, promise, wish.layer);
+  else
+    wait_for(self, promise, wish, rule.counts().passes > 1 && rule.counts().departures == departures);
+  go_on(self);
+  return promise;
+}
+
+void expired(streamer_actor* self, uint64_t ticket) {
+  const auto& state = self->state;
+  const auto found = state.waiting.find(ticket);
+  if (found == state.waiting.end())
+    return;
+  refuse(self, ticket,
+         {.code = errc::timed_out,
+          .what = std::string{"the layer was not on the device before its deadline; it waits for: "} +
+                  name(cause_now(state.streamed, found->second.wish.layer))});
+  go_on(self);
+}
+
+void released(streamer_actor* self, const layer_released& message) {
+  auto& state = self->state;
+  if (message.last_use)
+    used_until(state.streamed, message.layer, message.last_use);
+  else
+    state.rates.compute_ns[message.layer] = trace_now_ns() - state.answered_ns[message.layer];
+  carry_out(self, state.streamed, state.streamed.rule->release(message.layer));
+  go_on(self);
+}
+
+void pass_begins(streamer_actor* self) {
+  auto& state = self->state;
+  if (const auto measured = take_link_rate(state.streamed); measured > 0)
+    state.rates.link_bytes_per_s = measured;
+  state.streamed.rule->set_rates(state.rates);
+  carry_out(self, state.streamed, state.streamed.rule->begin_pass());
+  go_on(self);
+}
+
+stream_resized resize(streamer_actor* self, uint64_t budget_bytes) {
+  auto& streamed = self->state.streamed;
+  const auto before = streamed.blocks->bytes();
+  streamed.options.budget_bytes = budget_bytes;
+  carry_out(self, streamed, streamed.rule->set_capacity(budget_bytes));
+  streamed.blocks->set_limit(budget_bytes);
+  go_on(self);
+  return {.budget_bytes = budget_bytes, .freed_bytes = before - std::min(before, streamed.blocks->bytes())};
+}
+
+/// Whoever needs the device gets it from the budget.
+stream_resized give_room(streamer_actor* self, uint64_t bytes) {
+  const auto taken = self->state.streamed.blocks->bytes();
+  return resize(self, taken - std::min(taken, bytes));
+}
+
+stream_status status_of(const streamer_state& state) {
+  const auto& streamed = state.streamed;
+  stream_status status{.layers = streamed.plan->layers.size(),
+                       .units = streamed.units.size(),
+                       .budget_bytes = streamed.options.budget_bytes,
+                       .device_bytes = streamed.blocks->bytes(),
+                       .device_peak_bytes = streamed.peak_bytes,
+                       .counts = streamed.rule->counts(),
+                       .disk_bytes = streamed.disk_bytes,
+                       .link_bytes_per_s = state.rates.link_bytes_per_s,
+                       .waited_ns = state.waited_ns};
+  for (const auto& unit : streamed.plan->units)
+    status.model_bytes += device_blocks::rounded(unit.layout.total_bytes());
+  return status;
+}
+
+void partner_gone(streamer_actor* self, const caf::down_msg& down) {
+  auto& state = self->state;
+  for (auto& file : state.streamed.files)
+    if (file.host_copy && file.host_copy.address() == down.source) {
+      file.host_copy = nullptr;
+      for (const auto& over : host_copy_gone(self, state.streamed.moves, down.source))
+        chunk_over(self, state.streamed, over);
+      return go_on(self);
+    }
+  state.closed = {.code = errc::stopped, .what = "the runtime has stopped, so no layer comes any more"};
+  for (auto ticket : tickets_where(state, [](const auto&) { return true; }))
+    refuse(self, ticket, state.closed);
+}
+
+stream_shape shape_of(const layer_plan& plan) {
+  stream_shape shape;
+  for (const auto& unit : plan.units)
+    shape.unit_bytes.push_back(device_blocks::rounded(unit.layout.total_bytes()));
+  for (const auto& layer : plan.layers)
+    shape.layers.push_back(layer.units);
+  return shape;
+}
+
+void begin(streamer_actor* self, const holder_services& services, const device_lane& lane,
+           const weight_streamer_options& options) {
+  auto& state = self->state;
+  auto& streamed = state.streamed;
+  const auto& plan = *streamed.plan;
+  streamed.target = services.target;
+  streamed.options = options;
+  streamed.rule.emplace(shape_of(plan), options.budget_bytes);
+  streamed.blocks.emplace(services.target, options.budget_bytes);
+  streamed.units.resize(plan.units.size());
+  streamed.moves = {
+      .load = options.load, .urgent = true, .reader = services.reader, .copier = services.copier, .lane = lane};
+  state.answered_ns.resize(plan.layers.size());
+  state.rates.compute_ns.resize(plan.layers.size());
+  for (const auto& partner : {services.reader, services.copier, lane.stager, lane.uploader})
+    self->monitor(partner);
+  for (const auto& file : streamed.files)
+    if (file.host_copy)
+      self->monitor(file.host_copy);
+  self->set_down_handler([=](const caf::down_msg& down) { partner_gone(self, down); });
+}
+
+caf::behavior streamer_behavior(streamer_actor* self, std::shared_ptr<const layer_plan> plan,
+                                std::vector<streamed_file> files, const holder_services& services,
+                                const device_lane& lane, const weight_streamer_options& options) {
+  self->state.streamed.plan = std::move(plan);
+  self->state.streamed.files = std::move(files);
+  begin(self, services, lane, options);
+  return {
+      [=](const acquire_layer& wish) { return acquire(self, wish); },
+      [=](const layer_released& message) { released(self, message); },
+      [=](begin_pass) { pass_begins(self); },
+      [=](const range_lent& range) { stepped(self, range); },
+      [=](const slot_lent& lent) { stepped(self, lent); },
+      [=](const chunk_read& done) { stepped(self, done); },
+      [=](const bytes_copied& done) { stepped(self, done); },
+      [=](const chunk_failed& failed) { stepped(self, failed); },
+      [=](const chunk_cancelled& cancelled) { stepped(self, cancelled); },
+      [=](const chunk_queued& queued) {
+        if (chunk_stands_in_queue(self->state.streamed, queued))
+          go_on(self);
+      },
+      [=](const chunk_uploaded& done) { stepped(self, done); },
+      [=](const upload_failed& failed) { stepped(self, failed); },
+      [=](uses_are_over) {
+        self->state.streamed.hears = false;
+        go_on(self);
+      },
+      [=](const layer_deadline& message) { expired(self, message.ticket); },
+      [=](const resize_stream& wish) { return resize(self, wish.budget_bytes); },
+      [=](const make_room& wish) { return give_room(self, wish.bytes); },
+      [=](show_stream) { return status_of(self->state); },
+  };
+}
+
+}  // namespace
+
+caf::actor spawn_weight_streamer(caf::actor_system& system, std::shared_ptr<const layer_plan> plan,
+                                 std::vector<streamed_file> files, const holder_services& services,
+                                 const device_lane& lane, const weight_streamer_options& options) {
+  return system.spawn(streamer_behavior, std::move(plan), std::move(files), services, lane, options);
+}
+
+}  // namespace longshore

@@ -1,0 +1,73 @@
+#include "gpu/device_blocks.hpp"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace longshore {
+namespace {
+
+/// What the device cannot tell of is still in use.
+bool is_over(const taken_block& block) {
+  return std::all_of(block.after.begin(), block.after.end(),
+                     [](const auto& event) { return event->is_over().value_or(false); });
+}
+
+}  // namespace
+
+expected<taken_block> device_blocks::take(uint64_t bytes) {
+  bytes = rounded(std::max<uint64_t>(bytes, 1));
+  if (auto found = idle_.extract(bytes)) {
+    idle_bytes_ -= bytes;
+    return std::move(found.mapped());
+  }
+  if (bytes_ + bytes > limit_bytes_)
+    free_idle(bytes_ + bytes - std::min(limit_bytes_, bytes_ + bytes));
+  if (bytes_ + bytes > limit_bytes_)
+    return unexpected(error{.code = errc::out_of_budget,
+                            .what = std::to_string(bytes) + " bytes for layers do not fit beside " +
+                                    std::to_string(bytes_) + " of a budget of " + std::to_string(limit_bytes_)});
+  auto address = target_->allocate(bytes);
+  if (!address && address.error().code == errc::out_of_budget && free_idle(bytes) > 0)
+    address = target_->allocate(bytes);
+  if (!address)
+    return tl::unexpected(address.error());
+  bytes_ += bytes;
+  return taken_block{.block = std::make_shared<const device_block>(target_, *address, bytes)};
+}
+
+void device_blocks::give_back(taken_block given) {
+  if (!given.block)
+    return;
+  const auto bytes = given.block->bytes();
+  if (given.block.use_count() > 1) {  // someone kept a tensor: the memory is theirs to end
+    bytes_ -= bytes;
+    return;
+  }
+  idle_bytes_ += bytes;
+  idle_.emplace(bytes, std::move(given));
+}
+
+void device_blocks::set_limit(uint64_t limit_bytes) {
+  limit_bytes_ = limit_bytes;
+  if (bytes_ > limit_bytes_)
+    free_idle(bytes_ - limit_bytes_);
+}
+
+std::vector<std::shared_ptr<const device_event>> device_blocks::next_to_be_over() const {
+  return idle_.empty() ? std::vector<std::shared_ptr<const device_event>>{} : idle_.begin()->second.after;
+}
+
+uint64_t device_blocks::free_idle(uint64_t bytes) {
+  uint64_t freed = 0;
+  for (auto it = idle_.begin(); it != idle_.end() && freed < bytes;) {
+    const bool can_go = is_over(it->second);
+    freed += can_go ? it->first : 0;
+    it = can_go ? idle_.erase(it) : std::next(it);
+  }
+  bytes_ -= freed;
+  idle_bytes_ -= freed;
+  return freed;
+}
+
+}  // namespace longshore
