@@ -82,7 +82,7 @@ TEST_F(weight_stream, a_model_that_does_not_fit_streams_from_the_disk) {
   const auto status = *model->status();
   EXPECT_LE(target->counts().allocated.most, 4 * mebibyte + mebibyte);  // and the uploader's scratch memory
   EXPECT_GT(status.counts.moved_bytes, 3 * status.model_bytes / 2);
-  EXPECT_LT(status.counts.moved_bytes, 4 * status.model_bytes);
+  EXPECT_LE(status.counts.moved_bytes, 4 * status.model_bytes + 4 * mebibyte);
   EXPECT_GE(status.disk_bytes, status.counts.moved_bytes - layers * 2 * device::alignment_bytes);
 }
 
