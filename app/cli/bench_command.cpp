@@ -300,7 +300,11 @@ void add_bench_command(CLI::App& app, context& ctx) {
       ->check(CLI::Range(1U, 1000U));
   arguments->device.add_to(*command);
   command->add_flag("--json", arguments->json, "one JSON object on stdout, with every sample");
-  command->callback([arguments, &ctx] { ctx.run = [arguments, &ctx] { return run_bench(*arguments, ctx); }; });
+  add_bench_stream_command(*command, ctx);
+  command->callback([arguments, command, &ctx] {
+    if (command->get_subcommands().empty())
+      ctx.run = [arguments, &ctx] { return run_bench(*arguments, ctx); };
+  });
 }
 
 }  // namespace longshore

@@ -20,6 +20,7 @@ void add_load_command(CLI::App& app, context& ctx);
 void add_inspect_command(CLI::App& app, context& ctx);
 void add_verify_command(CLI::App& app, context& ctx);
 void add_bench_command(CLI::App& app, context& ctx);
+void add_bench_stream_command(CLI::App& bench, context& ctx);
 void add_make_checkpoint_command(CLI::App& app, context& ctx);
 void add_simulate_command(CLI::App& app, context& ctx);
 
