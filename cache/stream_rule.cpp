@@ -56,7 +56,7 @@ stream_actions stream_rule::acquire(layer_id layer) {
     file(id);
   }
   note_use(layer);
-  if (missing_bytes(layer) > 0)
+  if (lacks(layer))
     waiting_.push_back(layer);
   settle(out);
   return out;
@@ -136,6 +136,12 @@ stream_counts stream_rule::counts() const {
   return now;
 }
 
+/// Whether a unit of it is neither there nor on its way.
+bool stream_rule::lacks(layer_id layer) const {
+  const auto& units = units_of(layer);
+  return std::any_of(units.begin(), units.end(), [&](unit_id u) { return units_[u].at == place::absent; });
+}
+
 uint64_t stream_rule::missing_bytes(layer_id layer) const {
   uint64_t sum = 0;
   for (auto u : units_of(layer))
@@ -154,7 +160,7 @@ void stream_rule::settle(stream_actions& out) {
 /// Whether nothing that can come still waits to be started. One that waits for a copy to end, so that what was copied
 /// can leave, keeps later ones from taking the room.
 bool stream_rule::serve_waiting(stream_actions& out) {
-  std::erase_if(waiting_, [&](layer_id l) { return layer_uses_[l] == 0 || missing_bytes(l) == 0; });
+  std::erase_if(waiting_, [&](layer_id l) { return layer_uses_[l] == 0 || !lacks(l); });
   return std::all_of(waiting_.begin(), waiting_.end(), [&](layer_id l) { return blocked(l) || fetch_missing(l, out); });
 }
 

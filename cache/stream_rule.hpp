@@ -94,6 +94,7 @@ private:
 
   // What moves: stream_rule.cpp
   uint64_t free_bytes() const { return capacity_bytes_ > taken_bytes_ ? capacity_bytes_ - taken_bytes_ : 0; }
+  bool lacks(layer_id layer) const;
   uint64_t missing_bytes(layer_id layer) const;
   void settle(stream_actions& out);
   bool serve_waiting(stream_actions& out);
