@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cassert>
 #include <optional>
+#include <set>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include <caf/actor_system.hpp>
@@ -31,8 +31,8 @@ struct holder_state {
   static constexpr const char* name = "device_holder";
   file_load load;
   device_lane lane;
-  caf::actor host_copy;                        // null: all comes from the disk
-  std::unordered_set<uint32_t> asked_of_copy;  // chunks that it has not answered
+  caf::actor host_copy;              // null: all comes from the disk
+  std::set<uint32_t> asked_of_copy;  // chunks that it has not answered, in the order in which the disk shall read them
   std::unordered_map<uint32_t, chunk_on_its_way> chunks;
   std::shared_ptr<const device_file> on_device;
   bool is_ready = false;
@@ -156,14 +156,23 @@ void upload_slot(holder_actor* self, uint32_t index) {
   upload(self, index, source, std::move(slot));
 }
 
+/// The host copy is not to be had, or its holder is gone: what was asked of it comes from the disk. No answer to that
+/// is waited for, since a holder that refuses may end before it gets to the next wish.
+void leave_host_copy(holder_actor* self) {
+  auto& state = self->state;
+  state.host_copy = nullptr;
+  for (auto index : std::exchange(state.asked_of_copy, {}))
+    borrow(self, index);
+}
+
 void range_came(holder_actor* self, const range_lent& range) {
   auto& state = self->state;
-  if (state.asked_of_copy.erase(range.index) == 0)
+  if (!state.asked_of_copy.contains(range.index))
     return;  // given up meanwhile
-  if (range.data != nullptr)
-    state.load.report.host_copy_bytes += state.load.plan[range.index].own_bytes();
-  else
-    state.host_copy = nullptr;
+  if (range.data == nullptr)
+    return leave_host_copy(self);
+  state.asked_of_copy.erase(range.index);
+  state.load.report.host_copy_bytes += state.load.plan[range.index].own_bytes();
   if (range.is_pinned)
     return upload(self, range.index, range.data, range.memory);
   state.chunks.at(range.index).copy_from = range;
@@ -259,14 +268,6 @@ void granted(holder_actor* self) {
   send_chunks(self);
 }
 
-/// Without its holder the host copy answers no more: what was asked of it comes from the disk.
-void host_copy_gone(holder_actor* self) {
-  auto& state = self->state;
-  state.host_copy = nullptr;
-  for (auto index : std::exchange(state.asked_of_copy, {}))
-    borrow(self, index);
-}
-
 void partner_gone(holder_actor* self, const caf::down_msg& down) {
   auto& state = self->state;
   auto& load = state.load;
@@ -274,7 +275,7 @@ void partner_gone(holder_actor* self, const caf::down_msg& down) {
   if (down.source == load.registry.address())
     return self->quit();  // nobody is left to tell; reads and copies in flight keep their memory
   if (state.host_copy && down.source == state.host_copy.address())
-    return host_copy_gone(self);
+    return leave_host_copy(self);
   for (const auto& partner : {services.reader, state.lane.stager, state.lane.uploader, services.copier})
     if (partner && down.source == partner.address()) {
       if (state.is_ready)
