@@ -1,5 +1,7 @@
 #include "actors/chunk_moves.hpp"
 
+#include <cassert>
+#include <set>
 #include <utility>
 
 #include <caf/send.hpp>
@@ -108,8 +110,7 @@ std::optional<move_over> step_over(caf::event_based_actor* self, chunk_moves& mo
   if (found == moves.under_way.end() || found->second.stage != move_stage::host_copy)
     return std::nullopt;  // given up meanwhile
   auto& moving = found->second;
-  if (range.data == nullptr)
-    return go_on_without_copy(self, moves, range.index, moving);
+  assert(range.data != nullptr);
   moving.copy_from = range;
   if (range.is_pinned)
     upload(self, moves, range.index, moving, range.data, range.memory);
@@ -181,11 +182,11 @@ void end_moves(caf::event_based_actor* self, chunk_moves& moves) {
   self->send(moves.lane.stager, cancel_borrows{moves.load});
 }
 
-std::vector<move_over> host_copy_gone(caf::event_based_actor* self, chunk_moves& moves, const caf::actor_addr& copy) {
-  std::vector<uint32_t> asked;
+std::vector<move_over> leave_host_copy(caf::event_based_actor* self, chunk_moves& moves, const caf::actor_addr& copy) {
+  std::set<uint32_t> asked;
   for (const auto& [index, moving] : moves.under_way)
     if (moving.stage == move_stage::host_copy && moving.move.host_copy.address() == copy)
-      asked.push_back(index);
+      asked.insert(index);
   std::vector<move_over> lost;
   for (auto index : asked)
     if (auto over = go_on_without_copy(self, moves, index, moves.under_way.at(index)))

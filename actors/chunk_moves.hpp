@@ -68,7 +68,8 @@ struct chunk_moves {
 /// The chunk's first step: to where its bytes are, or, for those on the disk, to a slot that they can be read into.
 void begin_move(caf::event_based_actor* self, chunk_moves& moves, uint32_t index, chunk_move move);
 
-/// A step is over: what its actor answers. A move that is over because of it comes back.
+/// A step is over: what its actor answers. A move that is over because of it comes back. A range without bytes is no
+/// step, but the copy's end for all.
 std::optional<move_over> step_over(caf::event_based_actor* self, chunk_moves& moves, const range_lent& range);
 std::optional<move_over> step_over(caf::event_based_actor* self, chunk_moves& moves, const slot_lent& lent);
 std::optional<move_over> step_over(caf::event_based_actor* self, chunk_moves& moves, const chunk_read& done);
@@ -85,7 +86,9 @@ void hurry_moves(caf::event_based_actor* self, chunk_moves& moves);
 /// is over step by step, without a reason of its own.
 void end_moves(caf::event_based_actor* self, chunk_moves& moves);
 
-/// Without its holder a host copy answers no more: what was asked of it comes from the disk.
-std::vector<move_over> host_copy_gone(caf::event_based_actor* self, chunk_moves& moves, const caf::actor_addr& copy);
+/// A host copy is not to be had, or its holder is gone: what was asked of it comes from the disk, in order. No answer
+/// to that is waited for, since a holder that refuses may end before it gets to the next wish. What cannot come
+/// otherwise is over.
+std::vector<move_over> leave_host_copy(caf::event_based_actor* self, chunk_moves& moves, const caf::actor_addr& copy);
 
 }  // namespace longshore

@@ -130,11 +130,18 @@ void uploaded(holder_actor* self, const chunk_uploaded& done) {
   stepped(self, done);
 }
 
-/// A copy that failed once is not asked again.
+/// The file is open, so no chunk is lost by it.
+void do_without_copy(holder_actor* self) {
+  auto& state = self->state;
+  if (const auto copy = std::exchange(state.host_copy, nullptr))
+    leave_host_copy(self, state.moves, copy.address());
+}
+
 void range_came(holder_actor* self, const range_lent& range) {
   if (range.data == nullptr)
-    self->state.host_copy = nullptr;
-  stepped(self, range);
+    do_without_copy(self);
+  else
+    stepped(self, range);
 }
 
 void granted(holder_actor* self) {
@@ -159,11 +166,8 @@ void partner_gone(holder_actor* self, const caf::down_msg& down) {
   const auto& services = load.services;
   if (down.source == load.registry.address())
     return self->quit();  // nobody is left to tell; reads and copies in flight keep their memory
-  if (state.host_copy && down.source == state.host_copy.address()) {
-    state.host_copy = nullptr;
-    host_copy_gone(self, state.moves, down.source);  // the file is open, so none is lost
-    return;
-  }
+  if (state.host_copy && down.source == state.host_copy.address())
+    return do_without_copy(self);
   for (const auto& partner : {services.reader, state.moves.lane.stager, state.moves.lane.uploader, services.copier})
     if (partner && down.source == partner.address()) {
       if (state.is_ready)

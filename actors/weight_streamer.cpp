@@ -56,20 +56,23 @@ std::shared_ptr<layer_use> use_of(streamer_actor* self, uint32_t layer) {
                                      caf::actor_cast<caf::weak_actor_ptr>(caf::actor{self}));
 }
 
-void record_wait(streamer_state& state, const waiting_user& user) {
-  const auto waited_ns = trace_now_ns() - user.since_ns;
-  state.waited_ns[static_cast<size_t>(user.cause)] += waited_ns;
-  if (!tracer_rings::enabled())
-    return;
+/// On the stream's compute track, which so is made of uses and of what was waited for between them.
+void record(const streamer_state& state, trace_name_id name, uint64_t since_ns) {
   trace_record record;
-  record.kind = trace_kind::wait;
-  record.start_ns = user.since_ns;
-  record.duration_ns = waited_ns;
+  record.kind = trace_kind::compute;
+  record.start_ns = since_ns;
+  record.duration_ns = trace_now_ns() - since_ns;
   record.span = next_span();
   record.cause = current_span;
   record.subject = static_cast<uint32_t>(state.streamed.options.load);
-  record.name = tracer_rings::process().names().intern(std::string{"a layer waits for: "} + name(user.cause));
+  record.name = name;
   tracer_rings::process().put(record);
+}
+
+void end_wait(streamer_state& state, const waiting_user& user) {
+  state.waited_ns[static_cast<size_t>(user.cause)] += trace_now_ns() - user.since_ns;
+  if (tracer_rings::enabled())
+    record(state, tracer_rings::process().names().intern(std::string{"waits for: "} + name(user.cause)), user.since_ns);
 }
 
 void answer(streamer_actor* self, caf::response_promise promise, uint32_t layer) {
@@ -90,7 +93,7 @@ std::vector<uint64_t> tickets_where(const streamer_state& state, const Pick& pic
 void refuse(streamer_actor* self, uint64_t ticket, error reason) {
   auto& state = self->state;
   auto user = std::move(state.waiting.extract(ticket).mapped());
-  record_wait(state, user);
+  end_wait(state, user);
   if (reason.where.empty())
     reason.where = "layer " + state.streamed.plan->layers[user.wish.layer].name;
   user.promise.deliver(layer_answer{.reason = std::move(reason)});
@@ -118,7 +121,7 @@ void serve_users(streamer_actor* self) {
          return is_usable(state.streamed, user.wish.layer, user.wish.on_device);
        })) {
     auto user = std::move(state.waiting.extract(ticket).mapped());
-    record_wait(state, user);
+    end_wait(state, user);
     answer(self, user.promise, user.wish.layer);
   }
   for (auto ticket : tickets_where(state, [](const auto&) { return true; }))
@@ -193,10 +196,14 @@ void expired(streamer_actor* self, uint64_t ticket) {
 
 void released(streamer_actor* self, const layer_released& message) {
   auto& state = self->state;
-  if (message.last_use)
+  if (message.last_use) {
     used_until(state.streamed, message.layer, message.last_use);
-  else
+  } else {
     state.rates.compute_ns[message.layer] = trace_now_ns() - state.answered_ns[message.layer];
+    if (tracer_rings::enabled())
+      record(state, tracer_rings::process().names().intern(state.streamed.plan->layers[message.layer].name),
+             state.answered_ns[message.layer]);
+  }
   carry_out(self, state.streamed, state.streamed.rule->release(message.layer));
   go_on(self);
 }
@@ -242,15 +249,34 @@ stream_status status_of(const streamer_state& state) {
   return status;
 }
 
+/// Whether it is the holder of a host copy, without which its files come from the disk, or not at all.
+bool do_without_copy(streamer_actor* self, const caf::actor_addr& copy) {
+  auto& streamed = self->state.streamed;
+  bool is_copy = false;
+  for (auto& file : streamed.files)
+    if (file.host_copy && file.host_copy.address() == copy) {
+      file.host_copy = nullptr;
+      is_copy = true;
+    }
+  if (!is_copy)
+    return false;
+  for (const auto& over : leave_host_copy(self, streamed.moves, copy))
+    chunk_over(self, streamed, over);
+  go_on(self);
+  return true;
+}
+
+void range_came(streamer_actor* self, const range_lent& range) {
+  if (range.data != nullptr)
+    stepped(self, range);
+  else
+    do_without_copy(self, caf::actor_cast<caf::actor_addr>(self->current_sender()));
+}
+
 void partner_gone(streamer_actor* self, const caf::down_msg& down) {
   auto& state = self->state;
-  for (auto& file : state.streamed.files)
-    if (file.host_copy && file.host_copy.address() == down.source) {
-      file.host_copy = nullptr;
-      for (const auto& over : host_copy_gone(self, state.streamed.moves, down.source))
-        chunk_over(self, state.streamed, over);
-      return go_on(self);
-    }
+  if (do_without_copy(self, down.source))
+    return;
   state.closed = {.code = errc::stopped, .what = "the runtime has stopped, so no layer comes any more"};
   for (auto ticket : tickets_where(state, [](const auto&) { return true; }))
     refuse(self, ticket, state.closed);
@@ -277,6 +303,11 @@ void begin(streamer_actor* self, const holder_services& services, const device_l
   streamed.units.resize(plan.units.size());
   streamed.moves = {
       .load = options.load, .urgent = true, .reader = services.reader, .copier = services.copier, .lane = lane};
+  tracer_rings::process().names().name_subject(
+      trace_subject::load, static_cast<uint32_t>(options.load),
+      streamed.files.empty()
+          ? "stream"
+          : "stream of " + streamed.files.front().path.substr(streamed.files.front().path.rfind('/') + 1));
   state.answered_ns.resize(plan.layers.size());
   state.rates.compute_ns.resize(plan.layers.size());
   for (const auto& partner : {services.reader, services.copier, lane.stager, lane.uploader})
@@ -297,7 +328,7 @@ caf::behavior streamer_behavior(streamer_actor* self, std::shared_ptr<const laye
       [=](const acquire_layer& wish) { return acquire(self, wish); },
       [=](const layer_released& message) { released(self, message); },
       [=](begin_pass) { pass_begins(self); },
-      [=](const range_lent& range) { stepped(self, range); },
+      [=](const range_lent& range) { range_came(self, range); },
       [=](const slot_lent& lent) { stepped(self, lent); },
       [=](const chunk_read& done) { stepped(self, done); },
       [=](const bytes_copied& done) { stepped(self, done); },

@@ -19,15 +19,15 @@ namespace {
 using namespace perfetto;
 
 /// Interned once in the first packet: the number of each is its place here plus one.
-constexpr std::string_view categories[] = {"message", "disk", "copy", "wait", "counter", "instant"};
+constexpr std::string_view categories[] = {"message", "disk", "copy", "compute", "wait", "counter", "instant"};
 static_assert(std::size(categories) == static_cast<size_t>(trace_kind::instant));
 enum class note : uint64_t { bytes = 1, from, waited_us, thread, file, offset, error, count };
 constexpr std::string_view note_names[] = {"bytes", "from", "waited_us", "thread", "file", "offset", "error", "count"};
 
-/// The tracks that hold all others, in the order a reader wants them: who did what, what they waited for, what the disk
-/// did.
-enum class section : uint64_t { actors = 2, waits, disk, counters, tracer };
-constexpr std::string_view section_names[] = {"Actors", "Waits", "Disk", "Counters", "Tracer"};
+/// The tracks that hold all others, in the order a reader wants them: who did what, which layers were computed with,
+/// what was waited for, what the disk did.
+enum class section : uint64_t { actors = 2, compute, waits, disk, counters, tracer };
+constexpr std::string_view section_names[] = {"Actors", "Compute", "Waits", "Disk", "Counters", "Tracer"};
 constexpr uint64_t root_uuid = 1;
 constexpr uint64_t first_section_uuid = static_cast<uint64_t>(section::actors);
 
@@ -203,6 +203,8 @@ private:
 
   track_group make_group(trace_kind kind, uint32_t subject) const {
     switch (kind) {
+      case trace_kind::compute:
+        return {section::compute, names_.subject_name(trace_subject::load, subject), false, {}};
       case trace_kind::wait:
         return {section::waits, names_.subject_name(trace_subject::load, subject), false, {}};
       case trace_kind::disk_op:

@@ -28,7 +28,7 @@ namespace longshore {
 using trace_span_id = uint64_t;  ///< 0 is no span
 using trace_name_id = uint16_t;  ///< 0 is the name of all that found the table full
 
-enum class trace_kind : uint8_t { message = 1, disk_op, copy, wait, counter, instant };
+enum class trace_kind : uint8_t { message = 1, disk_op, copy, compute, wait, counter, instant };
 
 /// What the `subject` of a record is a number of.
 enum class trace_subject : uint8_t { actor = 1, load, file };
@@ -42,7 +42,7 @@ struct trace_record {
   trace_span_id cause = 0;   ///< the span that sent the message or asked for the operation
   uint64_t value = 0;        ///< counter: its value; else the bytes it names, moved or waits for
   uint64_t detail = 0;       ///< message: the actor that sent it; disk_op: the offset in the file, in bytes
-  uint32_t subject = 0;      ///< message, instant: actor; disk_op, copy: file; wait: load; 0: none is known
+  uint32_t subject = 0;      ///< message, instant: actor; disk_op, copy: file; wait, compute: load; 0: none is known
   trace_name_id name = 0;    ///< from trace_names::intern
   trace_kind kind = trace_kind::instant;
   uint8_t os_error = 0;  ///< errno, or 0; Linux has none above 133

@@ -2,8 +2,9 @@
 /// Between the holder of a file on the device and the holder of the same file in host memory, and to the copier.
 ///
 /// The former asks for ranges of the file, at most its credits at a time, and each `borrow_range` gets exactly one
-/// `range_lent`: when the range is in memory, or when it is clear that it will not be. Bytes that are not page-locked
-/// are copied to a slot by the copier, which answers each `copy_bytes` with one `bytes_copied`.
+/// `range_lent`, when the range is in memory, or when it is clear that it will not be; or none, when the holder ends
+/// first. A refusal is of the whole copy. Bytes that are not page-locked are copied to a slot by the copier, which
+/// answers each `copy_bytes` with one `bytes_copied`.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,8 +1,9 @@
 // What the actors themselves cost, of a real load of a real file: actor_costs FILE [ROUNDS]
 //
 // 1. a cache hit, from the caller to a lease
-// 2. the time that all handlers of all messages of a cold load took together, as a share of the load on one core
-// 3. cold loads with the trace on and off, in turns, into warm arenas (so that page faults do not drown what is sought)
+// 2. acquiring and releasing a layer of a stream that is on the device
+// 3. the time that all handlers of all messages of a cold load took together, as a share of the load on one core
+// 4. cold loads with the trace on and off, in turns, into warm arenas (so that page faults do not drown what is sought)
 //
 // Prints one JSON object with every sample.
 #include <algorithm>
@@ -15,6 +16,8 @@
 #include "actors/runtime.hpp"
 #include "app/cli/machine_limits.hpp"
 #include "app/cli/median.hpp"
+#include "gpu/host_device.hpp"
+#include "io/open_model.hpp"
 #include "io/trace_ring.hpp"
 
 using namespace longshore;
@@ -46,6 +49,26 @@ std::vector<double> measure_hits(const std::string& path, size_t count) {
   for (size_t i = 0; i < count; ++i) {
     const auto begin_ns = trace_now_ns();
     const auto answer = value_or_exit(loader->load(request));
+    seconds.push_back(static_cast<double>(trace_now_ns() - begin_ns) / 1e9);
+  }
+  return seconds;
+}
+
+/// Acquire and release of a layer that is on the device, and stays there.
+std::vector<double> measure_resident_layer(const std::string& path, size_t count) {
+  auto source = value_or_exit(find_source({path}));
+  const auto header = value_or_exit(open_model(source.files.front())).header;
+  stream_request request{.sources = {{.files = source}}, .layers = {{.name = "layer", .tensors = {}}}};
+  for (const auto& tensor : header->tensors)
+    if (tensor.size_bytes() < 1 << 20 && request.layers.front().tensors.size() < 10)
+      request.layers.front().tensors.push_back({0, tensor.name});
+  auto loader = value_or_exit(runtime::start({.target = std::make_shared<host_device>()}));
+  const auto model = value_or_exit(loader->stream(request));
+  std::vector<double> seconds;
+  value_or_exit(model->acquire(0));
+  for (size_t i = 0; i < count; ++i) {
+    const auto begin_ns = trace_now_ns();
+    value_or_exit(model->acquire(0))->end(nullptr);
     seconds.push_back(static_cast<double>(trace_now_ns() - begin_ns) / 1e9);
   }
   return seconds;
@@ -89,6 +112,7 @@ int main(int argc, char** argv) {
   const std::string path = argv[1];
   const auto rounds = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 7;
   const auto hits = measure_hits(path, 20'000);
+  const auto layers = measure_resident_layer(path, 20'000);
   std::vector<double> shares, off, on;
   uint64_t messages = 0;
   const auto trace_path = path + ".actor_costs.perfetto-trace";
@@ -109,10 +133,14 @@ int main(int argc, char** argv) {
   std::vector<double> ratios;
   for (size_t i = 0; i < on.size(); ++i)
     ratios.push_back(on[i] / off[i]);
-  auto sorted = hits;
-  std::sort(sorted.begin(), sorted.end());
+  const auto p99 = [](std::vector<double> of) {
+    std::sort(of.begin(), of.end());
+    return of[of.size() * 99 / 100];
+  };
   std::puts(nlohmann::ordered_json{{"hit_microseconds_median", median(hits) * 1e6},
-                                   {"hit_microseconds_p99", sorted[sorted.size() * 99 / 100] * 1e6},
+                                   {"hit_microseconds_p99", p99(hits) * 1e6},
+                                   {"resident_layer_microseconds_median", median(layers) * 1e6},
+                                   {"resident_layer_microseconds_p99", p99(layers) * 1e6},
                                    {"messages_of_a_load", messages},
                                    {"handlers_share_of_load_median", median(shares)},
                                    {"handlers_share_of_load", shares},
