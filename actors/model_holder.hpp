@@ -59,6 +59,7 @@ struct holder_services {
   std::shared_ptr<device> target{};  ///< null: there is no device, and no file is held there
   std::vector<device_lane> lanes{};  ///< of the device; files take them in turn
   caf::actor copier{};               ///< of the device
+  caf::actor keeper{};               ///< of the device's streams
   host_casting casting{};
 };
 

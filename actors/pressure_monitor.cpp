@@ -19,7 +19,7 @@ struct monitor_state {
   static constexpr const char* name = "pressure_monitor";
   memory_sampler sampler;
   caf::actor arbiter;
-  caf::actor registry;
+  std::vector<caf::actor> of_device;
   std::chrono::milliseconds interval{};
   std::function<uint64_t()> give_back_idle;
   std::optional<pressure_rule> rule;
@@ -67,10 +67,12 @@ void act_on(monitor_actor* self, const pressure_wishes& wishes) {
     const auto wanted = wishes.host.wanted_bytes;
     self->send(state.arbiter, machine_pressure{wanted - std::min(wanted, state.give_back_idle())});
   }
-  if (wishes.device.wanted_bytes > 0 && state.registry) {
+  if (wishes.device.wanted_bytes > 0) {
     note(state.status.device, wishes.device);
     record_pressure(self, "device memory pressure", wishes.device.wanted_bytes);
-    self->send(state.registry, device_pressure{wishes.device.wanted_bytes});
+    for (const auto& user : state.of_device)
+      if (user)
+        self->send(user, device_pressure{wishes.device.wanted_bytes});
   }
 }
 
@@ -93,12 +95,12 @@ void sample(monitor_actor* self) {
 }
 
 caf::behavior monitor_behavior(monitor_actor* self, memory_sampler sampler, const caf::actor& arbiter,
-                               const caf::actor& registry, const pressure_monitor_options& options) {
+                               std::vector<caf::actor> of_device, const pressure_monitor_options& options) {
   assert(options.interval > std::chrono::milliseconds::zero());
   auto& state = self->state;
   state.sampler = std::move(sampler);
   state.arbiter = arbiter;
-  state.registry = registry;
+  state.of_device = std::move(of_device);
   state.interval = options.interval;
   state.give_back_idle = options.give_back_idle;
   state.rule.emplace(options.settings);
@@ -127,8 +129,8 @@ memory_sampler sampler_of(memory_pressure_source source, std::shared_ptr<const d
 }
 
 caf::actor spawn_pressure_monitor(caf::actor_system& system, memory_sampler sampler, const caf::actor& arbiter,
-                                  const caf::actor& registry, pressure_monitor_options options) {
-  return system.spawn(monitor_behavior, std::move(sampler), arbiter, registry, options);
+                                  std::vector<caf::actor> of_device, pressure_monitor_options options) {
+  return system.spawn(monitor_behavior, std::move(sampler), arbiter, std::move(of_device), options);
 }
 
 }  // namespace longshore

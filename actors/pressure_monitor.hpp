@@ -3,7 +3,7 @@
 ///
 /// Owns the rule (cache/pressure_rule) and what tells it how things are. Samples every `interval`, a few small reads in
 /// its handler. What the host wants back goes to the pin arbiter as `machine_pressure`, what the device wants back to
-/// the registry as `device_pressure`; it waits for no answer. Failure: a sample with a part that makes no sense is
+/// those who use it as `device_pressure`; it waits for no answer. Failure: a sample with a part that makes no sense is
 /// judged by the rest of it and shows in `pressure_status`. Whom it tells may be gone; it ends when it is told to.
 
 #include <chrono>
@@ -32,8 +32,8 @@ struct pressure_monitor_options {
   pressure_settings settings{};
 };
 
-/// `registry`: who hears of the device's shortage; null: nobody.
+/// `of_device`: who hears of the device's shortage; null ones do not.
 caf::actor spawn_pressure_monitor(caf::actor_system& system, memory_sampler sampler, const caf::actor& arbiter,
-                                  const caf::actor& registry = {}, pressure_monitor_options options = {});
+                                  std::vector<caf::actor> of_device = {}, pressure_monitor_options options = {});
 
 }  // namespace longshore

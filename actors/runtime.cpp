@@ -17,6 +17,7 @@
 #include "actors/pin_arbiter.hpp"
 #include "actors/preloader.hpp"
 #include "actors/pressure_monitor.hpp"
+#include "actors/stream_keeper.hpp"
 #include "actors/traced_actor.hpp"
 #include "actors/tracer.hpp"
 #include "io/memory_limit.hpp"
@@ -168,6 +169,8 @@ void runtime::parts::spawn_all(std::unique_ptr<read_engine> engine, std::shared_
                             .memory_timeout = options.memory_timeout},
                            services);
   preloader = spawn_preloader(system, registry);
+  if (options.target)
+    services.keeper = spawn_stream_keeper(system, registry);
   keeper = spawn_block_keeper(system, arbiter,
                               {.on_kept = [p = pool, room = std::shared_ptr<const void>{}](uint64_t bytes) mutable {
                                 room.reset();
@@ -184,7 +187,7 @@ void runtime::parts::spawn_monitor() {
       return;
     sampler = sampler_of(std::move(*source), options.device_is_shared ? options.target : nullptr);
   }
-  monitor = spawn_pressure_monitor(system, std::move(sampler), arbiter, registry,
+  monitor = spawn_pressure_monitor(system, std::move(sampler), arbiter, {registry, services.keeper},
                                    {.interval = options.pressure_interval,
                                     .give_back_idle = [p = pool] { return p->give_back_idle(); },
                                     .settings = options.pressure});
@@ -301,7 +304,7 @@ expected<void> runtime::stop() {
     all.insert(all.end(), {lane.stager, lane.uploader});
   for (const auto& one : p.casting.all())
     all.push_back(one);
-  all.insert(all.end(), {p.copier, p.monitor, p.keeper, p.arbiter, p.tracer, p.listener});
+  all.insert(all.end(), {p.copier, p.monitor, p.services.keeper, p.keeper, p.arbiter, p.tracer, p.listener});
   for (const auto& actor : all)
     if (actor)
       caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);

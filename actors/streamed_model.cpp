@@ -108,6 +108,8 @@ expected<std::shared_ptr<layer_use>> streamed_model::acquire(uint32_t layer, boo
 
 void streamed_model::begin_pass() { caf::anon_send(streamer_, longshore::begin_pass{}); }
 
+void streamed_model::expect_pass() { caf::anon_send(streamer_, longshore::expect_pass{}); }
+
 expected<stream_resized> streamed_model::resize(uint64_t budget_bytes) {
   return ask<stream_resized>(system_, streamer_, quick_timeout, resize_stream{budget_bytes});
 }

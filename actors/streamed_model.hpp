@@ -56,9 +56,12 @@ public:
   /// A pass through the layers begins. The order of uses within passes is what the stream learns.
   void begin_pass();
 
+  /// The next pass is soon: its first layers come, as far as there is room that no other model uses.
+  void expect_pass();
+
   /// Another budget, from now on. What is in use stays until it is released.
   expected<stream_resized> resize(uint64_t budget_bytes);
-  /// Gives device memory back, for others; the budget shrinks by it.
+  /// Gives device memory back, for others. It is taken again in a later pass, if there is room then.
   expected<stream_resized> make_room(uint64_t bytes);
   expected<stream_status> status();
 

@@ -12,6 +12,8 @@
 namespace longshore {
 namespace {
 
+constexpr auto room_timeout = std::chrono::seconds{60};  // the keeper's own deadlines are shorter
+
 void carry_out(streamed_units& streamed, const fetch_unit& order) {
   auto fetch = std::make_shared<unit_fetch>();
   fetch->unit = order.unit;
@@ -69,21 +71,54 @@ bool hear_when_over(caf::event_based_actor* self, streamed_units& streamed) {
   return streamed.hears = tells.has_value();
 }
 
-/// Memory for the unit, and the plan of its chunks. False: not now.
+/// Whether room for the unit may come by itself, or from others: then there will be news.
+bool waits_for_room(caf::event_based_actor* self, streamed_units& streamed, uint64_t bytes) {
+  if (!streamed.sent.empty() || hear_when_over(self, streamed))
+    return true;  // what is under way may leave some, as may the last uses of what is idle
+  if (streamed.search != room_search::none || streamed.is_polite)
+    return false;
+  streamed.search = room_search::asked;
+  self->request(streamed.keeper, room_timeout, need_device_room{bytes})
+      .then([=](const device_room& given) { self->send(self, given); },
+            [=](const caf::error&) { self->send(self, device_room{}); });
+  return true;
+}
+
+/// Memory for the unit. When the device has less than the rule counts on, and nobody gives any, the rule has to do with
+/// what there is. Nothing: not now, or never.
+std::optional<taken_block> find_room(caf::event_based_actor* self, streamed_units& streamed,
+                                     const std::shared_ptr<unit_fetch>& fetch) {
+  if (streamed.search == room_search::asked)
+    return std::nullopt;
+  const auto bytes = streamed.plan->units[fetch->unit].layout.total_bytes();
+  auto memory = streamed.blocks->take(bytes);
+  if (!memory && waits_for_room(self, streamed, bytes))
+    return std::nullopt;
+  if (!memory) {
+    const auto least = streamed.rule->counts().in_use_bytes + bytes;
+    set_capacity(self, streamed, std::min(streamed.capacity_bytes, std::max(streamed.blocks->bytes(), least)));
+    memory = streamed.blocks->take(bytes);
+  }
+  if (!memory && hear_when_over(self, streamed))
+    return std::nullopt;
+  streamed.search = room_search::none;
+  if (memory)
+    return std::move(*memory);
+  lose(self, streamed, fetch, memory.error());
+  return std::nullopt;
+}
+
+/// Memory for the unit, and the plan of its chunks. False: not now, or it is lost.
 bool prepare(caf::event_based_actor* self, streamed_units& streamed, const std::shared_ptr<unit_fetch>& fetch) {
   const auto& unit = streamed.plan->units[fetch->unit];
-  if (!streamed.files[unit.file].host_copy && !streamed.files[unit.file].file) {
-    lose(self, streamed, fetch,
-         {.code = errc::stopped, .what = "the host copy is gone", .path = streamed.files[unit.file].path});
+  const auto& file = streamed.files[unit.file];
+  if (!file.host_copy && !file.file) {
+    lose(self, streamed, fetch, {.code = errc::stopped, .what = "the host copy is gone", .path = file.path});
     return false;
   }
-  auto memory = streamed.blocks->take(unit.layout.total_bytes());
-  if (!memory) {
-    // What is under way may leave some, as may the last uses of what is idle.
-    if (streamed.sent.empty() && !hear_when_over(self, streamed))
-      lose(self, streamed, fetch, memory.error());
+  auto memory = find_room(self, streamed, fetch);
+  if (!memory)
     return false;
-  }
   fetch->memory = std::move(*memory);
   fetch->unsent = chunks_of(streamed, unit);
   fetch->unqueued = fetch->unsent.size();
@@ -197,6 +232,17 @@ bool chunk_stands_in_queue(streamed_units& streamed, const chunk_queued& message
   fetch.queued = message.behind;
   fetch.queued_at = ++streamed.queued;
   return --fetch.unqueued == 0;
+}
+
+void set_capacity(caf::event_based_actor* self, streamed_units& streamed, uint64_t capacity_bytes) {
+  streamed.capacity_bytes = capacity_bytes;
+  carry_out(self, streamed, streamed.rule->set_capacity(capacity_bytes));
+  streamed.blocks->set_limit(capacity_bytes);
+}
+
+void room_came(streamed_units& streamed) {
+  if (streamed.search == room_search::asked)
+    streamed.search = room_search::answered;
 }
 
 bool is_usable(const streamed_units& streamed, uint32_t layer, bool on_device) {

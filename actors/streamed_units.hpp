@@ -46,6 +46,9 @@ struct lost_unit {
   error reason{};
 };
 
+/// Whether others were asked for device memory for the next unit.
+enum class room_search : uint8_t { none, asked, answered };
+
 /// The link at work: from the first chunk under way to the last.
 struct link_use {
   uint64_t since_ns = 0;  ///< 0: nothing is under way
@@ -67,8 +70,12 @@ struct streamed_units {
   std::vector<lost_unit> lost;
   uint32_t next_chunk = 0;
   uint64_t queued = 0;
-  stream_id side_stream = 0;  ///< of the device, to hear of uses that are over; 0: not needed yet
-  bool hears = false;         ///< it will be heard of
+  stream_id side_stream = 0;    ///< of the device, to hear of uses that are over; 0: not needed yet
+  bool hears = false;           ///< it will be heard of
+  caf::actor keeper;            ///< of the device's streams
+  room_search search{};         ///< for the first of `fetches`
+  uint64_t capacity_bytes = 0;  ///< the rule's: the budget, less what others needed
+  bool is_polite = false;       ///< takes no room from others: it is not in use yet
   link_use link;
   uint64_t disk_bytes = 0;
   uint64_t peak_bytes = 0;  ///< of device memory
@@ -93,6 +100,12 @@ void send_chunks(caf::event_based_actor* self, streamed_units& streamed);
 /// A chunk's way is over, or its copies stand in the device's stream. True: the latter are all of its unit's.
 void chunk_over(caf::event_based_actor* self, streamed_units& streamed, const move_over& over);
 bool chunk_stands_in_queue(streamed_units& streamed, const chunk_queued& message);
+
+/// The room that units may take from now on.
+void set_capacity(caf::event_based_actor* self, streamed_units& streamed, uint64_t capacity_bytes);
+
+/// Others were asked, and gave what they could.
+void room_came(streamed_units& streamed);
 
 /// Whether the layer can be used; on the device it is enough that its copies are queued.
 bool is_usable(const streamed_units& streamed, uint32_t layer, bool on_device);

@@ -29,6 +29,7 @@ struct streamer_state {
   std::map<uint64_t, waiting_user, std::greater<>> waiting;  // by ticket, the newest first
   std::vector<uint64_t> answered_ns;                         // of each layer, when its use began
   stream_rates rates;
+  uint64_t largest_layer_bytes = 0;
   uint64_t next_ticket = 1;
   std::vector<uint64_t> waited_ns = std::vector<uint64_t>(layer_wait_count);
   error closed;  // why no layer comes any more; its code is 0 while they do
@@ -208,29 +209,46 @@ void released(streamer_actor* self, const layer_released& message) {
   go_on(self);
 }
 
+stream_resized change_capacity(streamer_actor* self, uint64_t capacity_bytes) {
+  auto& streamed = self->state.streamed;
+  const auto before = streamed.blocks->bytes();
+  set_capacity(self, streamed, capacity_bytes);
+  go_on(self);
+  return {.budget_bytes = streamed.options.budget_bytes,
+          .freed_bytes = before - std::min(before, streamed.blocks->bytes())};
+}
+
+stream_resized resize(streamer_actor* self, uint64_t budget_bytes) {
+  self->state.streamed.options.budget_bytes = budget_bytes;
+  return change_capacity(self, budget_bytes);
+}
+
+/// What was given to others is taken again, if they leave it. Any layer can still come.
+stream_resized give_room(streamer_actor* self, uint64_t bytes) {
+  const auto& streamed = self->state.streamed;
+  const auto taken = streamed.blocks->bytes();
+  return change_capacity(self, std::min(streamed.capacity_bytes,
+                                        std::max(taken - std::min(taken, bytes), self->state.largest_layer_bytes)));
+}
+
+/// The budget anew, whatever others needed of it before.
+void regain_budget(streamer_actor* self, bool is_polite) {
+  auto& streamed = self->state.streamed;
+  streamed.is_polite = is_polite;
+  streamed.search = room_search::none;
+  if (streamed.capacity_bytes < streamed.options.budget_bytes)
+    set_capacity(self, streamed, streamed.options.budget_bytes);
+}
+
 void pass_begins(streamer_actor* self) {
   auto& state = self->state;
   if (const auto measured = take_link_rate(state.streamed); measured > 0)
     state.rates.link_bytes_per_s = measured;
   state.streamed.rule->set_rates(state.rates);
+  self->send(state.streamed.keeper, stream_is_used{});
+  regain_budget(self, false);
   carry_out(self, state.streamed, state.streamed.rule->begin_pass());
   go_on(self);
-}
-
-stream_resized resize(streamer_actor* self, uint64_t budget_bytes) {
-  auto& streamed = self->state.streamed;
-  const auto before = streamed.blocks->bytes();
-  streamed.options.budget_bytes = budget_bytes;
-  carry_out(self, streamed, streamed.rule->set_capacity(budget_bytes));
-  streamed.blocks->set_limit(budget_bytes);
-  go_on(self);
-  return {.budget_bytes = budget_bytes, .freed_bytes = before - std::min(before, streamed.blocks->bytes())};
-}
-
-/// Whoever needs the device gets it from the budget.
-stream_resized give_room(streamer_actor* self, uint64_t bytes) {
-  const auto taken = self->state.streamed.blocks->bytes();
-  return resize(self, taken - std::min(taken, bytes));
 }
 
 stream_status status_of(const streamer_state& state) {
@@ -282,6 +300,17 @@ void partner_gone(streamer_actor* self, const caf::down_msg& down) {
     refuse(self, ticket, state.closed);
 }
 
+uint64_t largest_layer_bytes(const stream_shape& shape) {
+  uint64_t largest = 0;
+  for (const auto& layer : shape.layers) {
+    uint64_t bytes = 0;
+    for (auto unit : layer)
+      bytes += shape.unit_bytes[unit];
+    largest = std::max(largest, bytes);
+  }
+  return largest;
+}
+
 stream_shape shape_of(const layer_plan& plan) {
   stream_shape shape;
   for (const auto& unit : plan.units)
@@ -298,7 +327,11 @@ void begin(streamer_actor* self, const holder_services& services, const device_l
   const auto& plan = *streamed.plan;
   streamed.target = services.target;
   streamed.options = options;
-  streamed.rule.emplace(shape_of(plan), options.budget_bytes);
+  streamed.keeper = services.keeper;
+  streamed.capacity_bytes = options.budget_bytes;
+  auto shape = shape_of(plan);
+  state.largest_layer_bytes = largest_layer_bytes(shape);
+  streamed.rule.emplace(std::move(shape), options.budget_bytes);
   streamed.blocks.emplace(services.target, options.budget_bytes);
   streamed.units.resize(plan.units.size());
   streamed.moves = {
@@ -310,8 +343,9 @@ void begin(streamer_actor* self, const holder_services& services, const device_l
           : "stream of " + streamed.files.front().path.substr(streamed.files.front().path.rfind('/') + 1));
   state.answered_ns.resize(plan.layers.size());
   state.rates.compute_ns.resize(plan.layers.size());
-  for (const auto& partner : {services.reader, services.copier, lane.stager, lane.uploader})
+  for (const auto& partner : {services.reader, services.copier, services.keeper, lane.stager, lane.uploader})
     self->monitor(partner);
+  self->send(services.keeper, stream_is_used{});
   for (const auto& file : streamed.files)
     if (file.host_copy)
       self->monitor(file.host_copy);
@@ -328,6 +362,14 @@ caf::behavior streamer_behavior(streamer_actor* self, std::shared_ptr<const laye
       [=](const acquire_layer& wish) { return acquire(self, wish); },
       [=](const layer_released& message) { released(self, message); },
       [=](begin_pass) { pass_begins(self); },
+      [=](expect_pass) {
+        regain_budget(self, true);
+        go_on(self);
+      },
+      [=](const device_room&) {
+        room_came(self->state.streamed);
+        go_on(self);
+      },
       [=](const range_lent& range) { range_came(self, range); },
       [=](const slot_lent& lent) { stepped(self, lent); },
       [=](const chunk_read& done) { stepped(self, done); },

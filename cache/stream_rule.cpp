@@ -132,6 +132,7 @@ std::optional<stream_block> stream_rule::blocked(layer_id layer) const {
 stream_counts stream_rule::counts() const {
   auto now = counts_;
   now.ahead_bytes = ahead_bytes();
+  now.in_use_bytes = in_use_bytes_;
   now.resident_bytes = taken_bytes_;
   return now;
 }

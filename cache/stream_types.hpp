@@ -68,6 +68,7 @@ struct stream_counts {
   uint64_t moved_bytes = 0;         ///< of copies that are over
   uint64_t bytes_of_last_pass = 0;  ///< moved between the last two beginnings of a pass
   uint64_t ahead_bytes = 0;         ///< room kept for copies that run while a layer computes, as now in force
+  uint64_t in_use_bytes = 0;        ///< of units of acquired layers, there or on their way
   uint64_t resident_bytes = 0;      ///< room taken: what is there and what is on its way
 };
 

@@ -76,12 +76,29 @@ struct layer_released {
 /// A pass through the layers begins: what is learned is the order within one.
 struct begin_pass {};
 
+/// The next pass is soon: first layers come, as far as there is room that nobody else uses.
+struct expect_pass {};
+
+/// A stream to the keeper of all: it is there, and in use now.
+struct stream_is_used {};
+
+/// A stream to the keeper: the device has no room for this. Answered by `device_room`.
+struct need_device_room {
+  uint64_t bytes = 0;
+};
+
+/// What others gave back to the device.
+struct device_room {
+  uint64_t freed_bytes = 0;
+};
+
 /// Another budget of device memory. What is in use stays until it is released. Answered by `stream_resized`.
 struct resize_stream {
   uint64_t budget_bytes = 0;
 };
 
-/// Free this much device memory for others, as far as it goes by now. Answered by `stream_resized`.
+/// Free this much device memory for others, as far as it goes by now; taken again in a later pass, if there is room.
+/// Answered by `stream_resized`.
 struct make_room {
   uint64_t bytes = 0;
 };
@@ -146,6 +163,10 @@ LONGSHORE_LOCAL_MESSAGE(acquire_layer)
 LONGSHORE_LOCAL_MESSAGE(layer_answer)
 LONGSHORE_LOCAL_MESSAGE(layer_released)
 LONGSHORE_LOCAL_MESSAGE(begin_pass)
+LONGSHORE_LOCAL_MESSAGE(expect_pass)
+LONGSHORE_LOCAL_MESSAGE(stream_is_used)
+LONGSHORE_LOCAL_MESSAGE(need_device_room)
+LONGSHORE_LOCAL_MESSAGE(device_room)
 LONGSHORE_LOCAL_MESSAGE(resize_stream)
 LONGSHORE_LOCAL_MESSAGE(make_room)
 LONGSHORE_LOCAL_MESSAGE(stream_resized)

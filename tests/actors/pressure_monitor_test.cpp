@@ -39,7 +39,7 @@ memory_level machine_with(const pin_world& world, uint64_t outside_bytes) {
 class monitors : public testing::Test {
 protected:
   void start(const caf::actor& registry = {}, const pressure_monitor_options& options = watchful) {
-    monitor = spawn_pressure_monitor(world.system, [this] { return sample(); }, world.arbiter, registry, options);
+    monitor = spawn_pressure_monitor(world.system, [this] { return sample(); }, world.arbiter, {registry}, options);
     world.run();
   }
 

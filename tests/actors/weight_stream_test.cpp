@@ -1,3 +1,4 @@
+#include <atomic>
 #include <random>
 
 #include "tests/actors/device_loads.hpp"
@@ -136,6 +137,51 @@ TEST_F(weight_stream, another_budget_in_mid_run) {
   ASSERT_TRUE(model->resize(16 * mebibyte).has_value());
   expect_right_passes(*model, 2);
   EXPECT_EQ(model->status()->counts.resident_bytes, model->status()->model_bytes);
+}
+
+TEST_F(weight_stream, the_model_in_use_takes_room_from_the_other) {
+  target = std::make_shared<host_device>(host_device_options{.capacity_bytes = 12 * mebibyte});
+  const auto loader = started(with(target));
+  const auto first = streamed(*loader, 11 * mebibyte), second = streamed(*loader, 11 * mebibyte);
+  for (int turn = 0; turn < 3; ++turn) {
+    expect_right_passes(*first, 2);
+    EXPECT_EQ(first->status()->counts.resident_bytes, first->status()->model_bytes);
+    expect_right_passes(*second, 2);
+    EXPECT_EQ(second->status()->counts.resident_bytes, second->status()->model_bytes);
+  }
+}
+
+TEST_F(weight_stream, a_device_with_less_room_than_was_said_does_with_it) {
+  target = std::make_shared<host_device>(host_device_options{.capacity_bytes = 6 * mebibyte});
+  const auto loader = started(with(target));
+  const auto model = streamed(*loader, 11 * mebibyte);
+  expect_right_passes(*model, 3);
+}
+
+TEST_F(weight_stream, an_allocation_that_fails_costs_no_result) {
+  std::atomic<int> calls{0};
+  target =
+      std::make_shared<host_device>(host_device_options{.script = [&](const device_call& call) -> std::optional<error> {
+        if (call.kind == device_operation::allocate && ++calls % 3 == 0)
+          return error{.code = errc::out_of_budget, .what = "the device is full for once"};
+        return std::nullopt;
+      }});
+  const auto loader = started(with(target));
+  const auto model = streamed(*loader, 5 * mebibyte);
+  expect_right_passes(*model, 3);
+}
+
+TEST_F(weight_stream, what_is_expected_comes_without_taking_from_others) {
+  target = std::make_shared<host_device>(host_device_options{.capacity_bytes = 16 * mebibyte});
+  const auto loader = started(with(target));
+  const auto first = streamed(*loader, 11 * mebibyte), second = streamed(*loader, 11 * mebibyte);
+  expect_right_passes(*second, 1);
+  expect_right_passes(*first, 2);
+  const auto before = first->status()->counts.resident_bytes;
+  second->expect_pass();
+  EXPECT_GT(second->status()->counts.resident_bytes, 2 * mebibyte);
+  EXPECT_EQ(first->status()->counts.resident_bytes, before);
+  expect_right_passes(*second, 1);
 }
 
 TEST_F(weight_stream, a_user_on_the_device_waits_there) {
