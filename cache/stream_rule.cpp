@@ -153,7 +153,7 @@ uint64_t stream_rule::missing_bytes(layer_id layer) const {
 void stream_rule::settle(stream_actions& out) {
   if (taken_bytes_ > capacity_bytes_)
     evict_farthest(0, out);
-  if (serve_waiting(out))
+  if (serve_waiting(out) && taken_bytes_ <= capacity_bytes_)
     fetch_ahead(out);
 }
 
