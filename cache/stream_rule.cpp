@@ -227,7 +227,7 @@ void stream_rule::evict_farthest(uint64_t bytes, stream_actions& out) {
   while (count < victims.size() && sum < enough)
     sum += bytes_of(victims[count++]);
   victims.resize(count);
-  spare_what_fits(victims, sum, enough, shape().unit_bytes);
+  spare_what_fits(victims, enough, shape().unit_bytes);
   for (auto u : victims)
     evict(u, out);
   restart_plan();

@@ -154,7 +154,8 @@ TEST(stream_optimum, units_of_different_sizes_move_hardly_more_than_they_must) {
   comparison found;
   for (uint32_t number = 1; number <= instances; ++number) {
     std::mt19937 rng{number};
-    const auto given = random_instance(rng, 3 + rng() % 5, false);
+    auto given = random_instance(rng, 3 + rng() % 5, false);
+    given.ahead_bytes = 0;  // the room ahead keeps what the plan let go, as long as it can: that would flatter the plan
     found.add(moved_by_rule(given), least_moved(given));
   }
   found.print("different sizes, exhaustive");
