@@ -1,6 +1,7 @@
 // The order of uses: learned from one pass, expected of the next.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "cache/stream_forecast.hpp"
@@ -8,6 +9,8 @@
 
 namespace longshore {
 namespace {
+
+constexpr size_t passes_to_judge = 6;  // an exponent by
 
 /// Rates are measured anew all the time; a choice that took them into account holds for rates near them.
 bool is_near(double a, double b) { return std::abs(a - b) <= 0.1 * std::max(a, b); }
@@ -53,7 +56,7 @@ void stream_rule::next_pass() {
   }
   recorded_.clear();
   if (choice_is_due_)
-    choose_ahead();
+    choose();
 }
 
 /// Whether this pass tells something new about the order. The mere beginning of a known order is a pass that was broken
@@ -120,17 +123,48 @@ uint64_t stream_rule::ahead_bytes() const {
   return std::min(chosen_ahead_bytes_, capacity_bytes_ - largest_layer_bytes_);
 }
 
-/// The least time for a pass, and the fewest bytes among times as good as that. One largest layer when too little is
-/// known to tell.
-void stream_rule::choose_ahead() {
+/// How much room to leave for copies, and which exponent the plan judges by.
+void stream_rule::choose() {
   choice_is_due_ = false;
   const auto before = ahead_bytes();
-  chosen_ahead_bytes_ = limits_.ahead_bytes.value_or(largest_layer_bytes_);
-  const bool is_known = rates_.link_bytes_per_s > 0 && rates_.compute_ns.size() == shape().layers.size();
-  if (!limits_.ahead_bytes && is_known && ahead_bytes() > 0 && order_.size() <= limits_.max_forecast_uses)
-    chosen_ahead_bytes_ = best_of(forecasts());
+  chosen_ahead_bytes_ = chosen_ahead();
+  plan_.set_distance_exponent(chosen_exponent());
   if (ahead_bytes() != before)
     restart_plan();
+}
+
+/// The least time for a pass, and the fewest bytes among times as good as that. One largest layer when too little is
+/// known to tell.
+uint64_t stream_rule::chosen_ahead() const {
+  if (limits_.ahead_bytes)
+    return *limits_.ahead_bytes;
+  const bool is_known = rates_.link_bytes_per_s > 0 && rates_.compute_ns.size() == shape().layers.size();
+  const bool is_choice = capacity_bytes_ < model_bytes_ && capacity_bytes_ > largest_layer_bytes_;
+  return is_known && is_choice && is_short() ? best_of(forecasts()) : largest_layer_bytes_;
+}
+
+double stream_rule::chosen_exponent() const {
+  constexpr double farthest = std::numeric_limits<double>::infinity();
+  if (limits_.distance_exponent)
+    return *limits_.distance_exponent;
+  if (capacity_bytes_ >= model_bytes_ || !is_short())
+    return farthest;
+  double best = farthest;
+  auto least = plan_.bytes_of_passes(passes_to_judge, capacity_bytes_ - ahead_bytes(), farthest);
+  for (double exponent : {2.0, 1.0, 0.5})
+    if (const auto bytes = plan_.bytes_of_passes(passes_to_judge, capacity_bytes_ - ahead_bytes(), exponent);
+        bytes < least) {
+      least = bytes;
+      best = exponent;
+    }
+  return best;
+}
+
+bool stream_rule::is_short() const {
+  size_t units = 0;
+  for (auto layer : order_)
+    units += units_of(layer).size();
+  return units <= limits_.max_forecast_units;
 }
 
 std::vector<std::pair<uint64_t, stream_forecast>> stream_rule::forecasts() const {
@@ -141,6 +175,7 @@ std::vector<std::pair<uint64_t, stream_forecast>> stream_rule::forecasts() const
     rates.compute_ns.push_back(rates_.compute_ns[layer]);
   }
   auto limits = limits_;
+  limits.distance_exponent = plan_.distance_exponent();
   std::vector<std::pair<uint64_t, stream_forecast>> found;
   for (uint64_t halves : {0, 1, 2, 3, 4, 6, 8, 16}) {
     limits.ahead_bytes = std::min(largest_layer_bytes_ * halves / 2, capacity_bytes_ - largest_layer_bytes_);

@@ -1,15 +1,29 @@
 #include "cache/stream_plan.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace longshore {
+namespace {
 
-void spare_what_fits(std::vector<unit_id>& victims, uint64_t sum_bytes, uint64_t enough_bytes,
-                     const std::vector<uint64_t>& unit_bytes) {
+constexpr size_t tried_units = 16;    // beside the farthest ones, of which a choice may be made
+constexpr size_t tried_victims = 16;  // of more than so many, each is too small for the choice to matter
+
+uint64_t sum_of(std::span<const unit_id> units, const std::vector<uint64_t>& unit_bytes) {
+  uint64_t sum = 0;
+  for (auto u : units)
+    sum += unit_bytes[u];
+  return sum;
+}
+
+}  // namespace
+
+void spare_what_fits(std::vector<unit_id>& victims, uint64_t enough_bytes, const std::vector<uint64_t>& unit_bytes) {
+  auto sum = sum_of(victims, unit_bytes);
   std::stable_sort(victims.begin(), victims.end(), [&](unit_id a, unit_id b) { return unit_bytes[a] > unit_bytes[b]; });
   std::erase_if(victims, [&](unit_id u) {
-    const bool stays = sum_bytes - unit_bytes[u] >= enough_bytes;
-    sum_bytes -= stays ? unit_bytes[u] : 0;
+    const bool stays = sum - unit_bytes[u] >= enough_bytes;
+    sum -= stays ? unit_bytes[u] : 0;
     return stays;
   });
 }
@@ -112,22 +126,79 @@ uint64_t stream_plan::missing_bytes(std::span<const unit_id> units) const {
 bool stream_plan::make_room(uint64_t bytes, std::vector<unit_id>& let_go) {
   if (held_bytes_ + bytes <= room_bytes_)
     return true;
-  const auto short_bytes = held_bytes_ + bytes - room_bytes_;
-  std::vector<unit_id> victims;
-  uint64_t sum = 0;
-  for (auto v = by_next_use_.rbegin(); v != by_next_use_.rend() && sum < short_bytes; ++v) {
-    if (v->first == step_)
-      break;
-    victims.push_back(v->second);
-    sum += shape_.unit_bytes[v->second];
-  }
-  if (sum < short_bytes)
+  const auto enough_bytes = held_bytes_ + bytes - room_bytes_;
+  auto victims = farthest(enough_bytes, 0);
+  if (sum_of(victims, shape_.unit_bytes) < enough_bytes)
     return false;
-  spare_what_fits(victims, sum, short_bytes, shape_.unit_bytes);
+  const bool is_choice = std::isfinite(distance_exponent_) && victims.size() <= tried_victims;
+  const auto all = is_choice ? farthest(enough_bytes, tried_units) : std::vector<unit_id>{};
+  spare_what_fits(victims, enough_bytes, shape_.unit_bytes);
+  if (is_choice)
+    try_others(victims, all, enough_bytes);
   for (auto u : victims)
     drop(u);
   let_go.insert(let_go.end(), victims.begin(), victims.end());
   return true;
+}
+
+/// As many as it takes, and so many others after them.
+std::vector<unit_id> stream_plan::farthest(uint64_t enough_bytes, size_t others) const {
+  std::vector<unit_id> found;
+  uint64_t sum = 0;
+  for (auto v = by_next_use_.rbegin(); v != by_next_use_.rend() && v->first != step_; ++v) {
+    if (sum >= enough_bytes && others-- == 0)
+      break;
+    found.push_back(v->second);
+    sum += shape_.unit_bytes[v->second];
+  }
+  return found;
+}
+
+/// Some of the farthest and, to make up the rest, one that is nearer: whatever loses the least.
+void stream_plan::try_others(std::vector<unit_id>& victims, const std::vector<unit_id>& farthest,
+                             uint64_t enough_bytes) const {
+  auto least = loss(victims);
+  std::vector<unit_id> first, tried;
+  uint64_t sum = 0;
+  for (size_t i = 0; i < farthest.size() && sum < enough_bytes; ++i) {
+    for (size_t j = i; j < farthest.size(); ++j) {
+      if (sum + shape_.unit_bytes[farthest[j]] < enough_bytes)
+        continue;
+      tried = first;
+      tried.push_back(farthest[j]);
+      spare_what_fits(tried, enough_bytes, shape_.unit_bytes);
+      if (const auto lost = loss(tried); lost < least) {
+        least = lost;
+        victims = tried;
+      }
+    }
+    first.push_back(farthest[i]);
+    sum += shape_.unit_bytes[farthest[i]];
+  }
+}
+
+double stream_plan::loss(const std::vector<unit_id>& victims) const {
+  double sum = 0;
+  for (auto u : victims)
+    if (next_use_[u] != never)
+      sum += static_cast<double>(shape_.unit_bytes[u]) /
+             std::pow(static_cast<double>(next_use_[u] - step_), distance_exponent_);
+  return sum;
+}
+
+uint64_t stream_plan::bytes_of_passes(size_t passes, uint64_t room_bytes, double distance_exponent) const {
+  auto played = *this;
+  played.set_distance_exponent(distance_exponent);
+  played.restart(first_step_, room_bytes, {});
+  uint64_t bytes = 0;
+  std::vector<unit_id> wanted, let_go;
+  for (size_t i = 0; i < passes * order_.size(); ++i) {
+    wanted.clear();
+    let_go.clear();
+    played.advance(wanted, let_go);
+    bytes += sum_of(wanted, shape_.unit_bytes);
+  }
+  return bytes;
 }
 
 std::vector<uint64_t> stream_plan::next_uses(uint64_t step) const {

@@ -2,11 +2,13 @@
 /// What to hold at each step of an endless cycle of uses, in so much room: a cache that nobody has, run ahead of the
 /// real one to know what that should fetch and what it may let go.
 ///
-/// Owns the cycle and the set of units that the plan holds. Pure, one thread at a time. Belady's rule: who is needed
-/// farthest ahead goes. Units differ in size, so what was chosen to go and turns out to be more than was needed stays,
-/// the largest first. A step whose layer is larger than the room changes nothing.
+/// Owns the cycle and the set of units that the plan holds. Pure, one thread at a time. Who is needed farthest ahead
+/// goes: for units of one size nothing moves less (Belady). Units differ in size, so what was chosen to go and turns
+/// out to be more than was needed stays, the largest first; and a few other choices stand against the farthest ones,
+/// each judged by the sum of bytes / distance ^ `distance_exponent` of what goes. Which exponent moves the least
+/// depends on order and sizes: `bytes_of_passes` tells. A step whose layer is larger than the room changes nothing.
 /// Cost: a step costs its layer's units, each by the logarithm of all; `restart`, `next_uses` and `set_order` go over
-/// the cycle once. Failure: none; a step, layer or unit that does not exist is a bug.
+/// the cycle once, `bytes_of_passes` some times. Failure: none; a step, layer or unit that does not exist is a bug.
 
 #include <cstddef>
 #include <cstdint>
@@ -20,9 +22,8 @@
 
 namespace longshore {
 
-/// Takes out of `victims`, which are worth `sum_bytes`, what need not go for `enough_bytes`.
-void spare_what_fits(std::vector<unit_id>& victims, uint64_t sum_bytes, uint64_t enough_bytes,
-                     const std::vector<uint64_t>& unit_bytes);
+/// Takes out of `victims` what need not go for `enough_bytes`.
+void spare_what_fits(std::vector<unit_id>& victims, uint64_t enough_bytes, const std::vector<uint64_t>& unit_bytes);
 
 class stream_plan {
 public:
@@ -34,6 +35,14 @@ public:
 
   /// The layers of the cycle, of which the first stands at `first_step`. `restart` comes next.
   void set_order(const std::vector<layer_id>& order, uint64_t first_step);
+
+  /// Infinite: the farthest go, and nothing else is tried.
+  void set_distance_exponent(double exponent) { distance_exponent_ = exponent; }
+
+  double distance_exponent() const { return distance_exponent_; }
+
+  /// What so many cycles would move, begun with nothing in so much room.
+  uint64_t bytes_of_passes(size_t passes, uint64_t room_bytes, double distance_exponent) const;
 
   /// From this step on, with what of `held` is worth keeping in the room.
   void restart(uint64_t step, uint64_t room_bytes, const std::vector<unit_id>& held);
@@ -70,6 +79,9 @@ private:
   void hold(unit_id unit, uint64_t next_use);
   uint64_t missing_bytes(std::span<const unit_id> units) const;
   bool make_room(uint64_t bytes, std::vector<unit_id>& let_go);
+  std::vector<unit_id> farthest(uint64_t enough_bytes, size_t others) const;
+  void try_others(std::vector<unit_id>& victims, const std::vector<unit_id>& farthest, uint64_t enough_bytes) const;
+  double loss(const std::vector<unit_id>& victims) const;
   void pass_step();
 
   stream_shape shape_;
@@ -77,6 +89,7 @@ private:
   uint64_t first_step_ = 0;
   std::vector<size_t> first_distance_;  // by place in the cycle, where its units stand in distances_
   std::vector<uint64_t> distances_;     // to the next use of the same unit, in steps
+  double distance_exponent_ = std::numeric_limits<double>::infinity();
   uint64_t room_bytes_ = 0, held_bytes_ = 0;
   uint64_t step_ = 0;
   std::set<std::pair<uint64_t, unit_id>> by_next_use_;  // what is held

@@ -154,7 +154,7 @@ uint64_t stream_rule::missing_bytes(layer_id layer) const {
 void stream_rule::settle(stream_actions& out) {
   if (taken_bytes_ > capacity_bytes_)
     evict_farthest(0, out);
-  if (serve_waiting(out))
+  if (serve_waiting(out) && taken_bytes_ <= capacity_bytes_)
     fetch_ahead(out);
 }
 
@@ -228,7 +228,7 @@ void stream_rule::evict_farthest(uint64_t bytes, stream_actions& out) {
   while (count < victims.size() && sum < enough)
     sum += bytes_of(victims[count++]);
   victims.resize(count);
-  spare_what_fits(victims, sum, enough, shape().unit_bytes);
+  spare_what_fits(victims, enough, shape().unit_bytes);
   for (auto u : victims)
     evict(u, out);
   restart_plan();

@@ -89,7 +89,10 @@ private:
   void find_places();
   void restart_plan();
   uint64_t ahead_bytes() const;
-  void choose_ahead();
+  void choose();
+  uint64_t chosen_ahead() const;
+  double chosen_exponent() const;
+  bool is_short() const;
   std::vector<std::pair<uint64_t, stream_forecast>> forecasts() const;
 
   // What moves: stream_rule.cpp

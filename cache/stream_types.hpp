@@ -27,11 +27,12 @@ struct stream_rates {
 };
 
 struct stream_limits {
-  size_t max_uses_per_pass = 65536;                 ///< a longer pass is cut into passes of so many uses
-  size_t max_forecast_uses = 8192;                  ///< `ahead_bytes` is not chosen for longer passes
+  size_t max_uses_per_pass = 65536;  ///< a longer pass is cut into passes of so many uses
+  size_t max_forecast_units = 2048;  ///< passes that use more units, counted at each use, are not played to choose for
   uint64_t max_coming_bytes = uint64_t{256} << 20;  ///< nothing is fetched ahead beyond these, so that what is acquired
                                                     ///< need not wait long; a larger unit comes alone
   std::optional<uint64_t> ahead_bytes{};            ///< fixed, instead of chosen from the rates
+  std::optional<double> distance_exponent{};  ///< fixed, instead of chosen by what it moves: cache/stream_plan.hpp
 };
 
 /// Start the unit's copy to the device now. Its room counts as taken from here. Answered by `fetched` or `lost`.

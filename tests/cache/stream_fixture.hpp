@@ -26,8 +26,10 @@ public:
 
   void acquire(layer_id layer) {
     ++acquired_[layer];
-    for (auto u : shape_.layers[layer])
+    for (auto u : shape_.layers[layer]) {
       ++units_[u].uses;
+      units_[u].used = true;
+    }
     carry_out(rule.acquire(layer), "acquire");
   }
 
@@ -44,8 +46,6 @@ public:
     coming_.erase(coming_.begin() + static_cast<std::ptrdiff_t>(at));
     units_[u].coming = false;
     units_[u].there = !failed;
-    if (!failed)
-      moved_bytes += shape_.unit_bytes[u];
     carry_out(failed ? rule.lost(u) : rule.fetched(u), failed ? "lost" : "fetched");
   }
 
@@ -89,13 +89,22 @@ public:
     return sum;
   }
 
+  uint64_t fetched_bytes() const { return fetched_bytes_; }
+
+  /// Of what is there or coming, what was not used since.
+  uint64_t unused_bytes() const {
+    uint64_t sum = 0;
+    for (unit_id u = 0; u < units_.size(); ++u)
+      sum += (units_[u].there || units_[u].coming) && !units_[u].used ? shape_.unit_bytes[u] : 0;
+    return sum;
+  }
+
   stream_rule rule;
   std::string fault{}, last_actions{};
-  uint64_t moved_bytes = 0;
 
 private:
   struct unit {
-    bool there = false, coming = false;
+    bool there = false, coming = false, used = false;
     int uses = 0;
   };
 
@@ -106,6 +115,8 @@ private:
         auto& u = units_.at(f->unit);
         check(!u.there && !u.coming, input, "fetches what is there", f->unit);
         u.coming = true;
+        u.used = u.uses > 0;
+        fetched_bytes_ += shape_.unit_bytes[f->unit];
         coming_.push_back(f->unit);
         check(taken_bytes() <= capacity_bytes_ || shape_.unit_bytes[f->unit] == 0, input, "fetches beyond the capacity",
               f->unit);
@@ -133,7 +144,7 @@ private:
   std::vector<unit> units_;
   std::vector<int> acquired_;
   std::deque<unit_id> coming_;
-  uint64_t capacity_bytes_;
+  uint64_t capacity_bytes_, fetched_bytes_ = 0;
 };
 
 }  // namespace longshore
