@@ -4,7 +4,8 @@ ComfyUI's bookkeeping of loaded models belongs to that thread alone, and is touc
 away. So whoever else lets go of a model, or moves one to a device, leaves it to that thread.
 
 The thread asks the queue for the next workflow in a loop; from now on it does its chores first, and a new chore wakes
-it. Limits: chores are done in order; none waits longer than the workflow that runs.
+it. A chore is done before any workflow that is queued after it. Limits: chores are done in order; none waits longer
+than the workflow that runs.
 """
 from __future__ import annotations
 
@@ -38,9 +39,14 @@ class Chores:
 
     def _chores_then_get(self, timeout: "float | None" = None) -> Any:
         self._worker = threading.get_ident()
+        self._do_all()
+        item = self._get(timeout)
+        self._do_all()  # what came while it waited may have come before the workflow
+        return item
+
+    def _do_all(self) -> None:
         while self._waiting:
             self._run(*self._waiting.popleft())
-        return self._get(timeout)
 
     @staticmethod
     def _run(chore: Callable[[], None], done: threading.Event) -> None:

@@ -144,6 +144,11 @@ class LongshoreRemoveDataNumber(LongshoreRemoveData):
         return _remove_schema("LongshoreRemoveDataNumber", "Remove Data by Number", about, _number_key())
 
 
+def after_input() -> io.Input:
+    """For a node that has no inputs of its own, and would run before all others."""
+    return io.AnyType.Input("after", optional=True)
+
+
 class LongshoreShowCache(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -152,16 +157,16 @@ class LongshoreShowCache(io.ComfyNode):
             "Show Cache",
             "Shows all that the cache holds, models and values, with sizes.",
             is_output_node=True,
-            inputs=[],
+            inputs=[after_input()],
             outputs=[io.String.Output(id="cache_info", display_name="cache_info")],
         )
 
     @classmethod
-    def fingerprint_inputs(cls) -> Any:
+    def fingerprint_inputs(cls, after: Any = None) -> Any:
         return float("nan")
 
     @classmethod
-    def execute(cls) -> io.NodeOutput:
+    def execute(cls, after: Any = None) -> io.NodeOutput:
         text = describe_cache()
         return io.NodeOutput(text, ui={"text": [text]})
 

@@ -6,7 +6,7 @@ from typing import Any
 import nodes
 from comfy_api.latest import io
 
-from .nodes_data import describe_cache
+from .nodes_data import after_input, describe_cache
 from .nodes_loaders import CHECKPOINT_OUTPUTS, device_input, file_input, text_encoder_inputs
 from .pack import pack
 from .recipe import WEIGHT_DTYPES, Mode, Recipe, text_encoder
@@ -202,16 +202,16 @@ class LongshoreCacheInfo(io.ComfyNode):
             "Cached Model Info",
             "What the cache holds, and how far the preloading is.",
             is_output_node=True,
-            inputs=[],
+            inputs=[after_input()],
             outputs=[io.String.Output(id="cache_info", display_name="cache_info")],
         )
 
     @classmethod
-    def fingerprint_inputs(cls) -> Any:
+    def fingerprint_inputs(cls, after: Any = None) -> Any:
         return float("nan")
 
     @classmethod
-    def execute(cls) -> io.NodeOutput:
+    def execute(cls, after: Any = None) -> io.NodeOutput:
         preloads = [
             f"{progress.item.key}: {progress.state}{progress.error and f': {progress.error}'}"
             for progress in pack().preloader.models

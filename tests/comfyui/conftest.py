@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACK = ROOT / "app" / "comfyui"
+CALM = {"OMP_WAIT_POLICY": "PASSIVE"}  # torch's threads do not spin, so that the tests may share the machine
 
 spec = importlib.util.spec_from_file_location("pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)])
 sys.modules["pack"] = importlib.util.module_from_spec(spec)
@@ -57,7 +58,7 @@ def real(comfyui, base):
     """One server for all tests that leave it as it is."""
     import server
 
-    with server.Server(comfyui, base) as running:
+    with server.Server(comfyui, base, CALM) as running:
         yield running
 
 
@@ -71,7 +72,7 @@ def own_server(comfyui, base, tmp_path):
     with contextlib.ExitStack() as stack:
 
         def start(environment=None, arguments=(), folder=base):
-            return stack.enter_context(server.Server(comfyui, folder, environment, arguments))
+            return stack.enter_context(server.Server(comfyui, folder, {**CALM, **(environment or {})}, arguments))
 
         yield start
 

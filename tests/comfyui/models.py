@@ -10,12 +10,19 @@ from safetensors.torch import save_file
 LAYOUTS = Path(__file__).resolve().parents[2] / "app" / "layouts"
 TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}
 NORM = re.compile(r"(norm\w*|ln_\w+|in_layers\.0|out_layers\.0|(^|\.)out\.0)\.weight$")
+EXAMPLES = {  # what the example workflows name, and which of ours stands for it
+    "checkpoints/v1-5-pruned-emaonly.safetensors": "checkpoints/tiny0.safetensors",
+    "diffusion_models/v1-5-unet.safetensors": "diffusion_models/unet.safetensors",
+    "text_encoders/clip_l.safetensors": "text_encoders/clip3.safetensors",
+    "vae/vae-ft-mse-840000-ema-pruned.safetensors": "vae/vae.safetensors",
+}
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 
 
 def layout(name, prefix=""):
-    """{tensor: (type, shape)} of what begins with the prefix, without it."""
-    tensors = json.loads((LAYOUTS / f"{name}.json").read_text())["tensors"]
+    """{tensor: (type, shape)} of what begins with the prefix, without it. name: one of app/layouts, or a .json file."""
+    path = Path(name) if str(name).endswith(".json") else LAYOUTS / f"{name}.json"
+    tensors = json.loads(path.read_text())["tensors"]
     return {
         tensor.removeprefix(prefix): (TYPES[facts["dtype"]], facts["shape"])
         for tensor, facts in tensors.items()
@@ -51,6 +58,9 @@ def write_all(folder):
         write(folder / "text_encoders" / f"clip{seed}.safetensors", layout("clip_l"), seed)
     write(folder / "vae" / "vae.safetensors", layout("sd15", VAE), 5)
     torch.save({name: tensor for name, tensor in _tensors(layout("sd15", VAE), 5)}, folder / "vae" / "vae.pt")
+    for name, ours in EXAMPLES.items():
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(folder / ours)
     write_lora(folder / "loras" / "lora.safetensors")
 
 

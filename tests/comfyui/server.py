@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACK = ROOT / "app" / "comfyui"
 MODEL_FOLDERS = ("checkpoints", "diffusion_models", "text_encoders", "vae", "loras", "embeddings")
 START_SECONDS = 180
-PROMPT_SECONDS = 100
+PROMPT_SECONDS = 300
 
 
 class PromptFailed(Exception):

@@ -60,3 +60,18 @@ def test_a_chore_that_fails_is_logged_and_the_next_is_done(chores, worker, caplo
 def test_what_is_queued_is_still_given_out(queue, chores):
     queue.put("prompt")
     assert queue.get(timeout=1) == "prompt"
+
+
+def test_a_chore_is_done_before_the_workflow_that_is_queued_after_it(queue, chores):
+    """Also when the thread, which waits for a workflow meanwhile, wakes only after both are there."""
+    order = []
+    wait = queue.not_empty.wait
+
+    def both_come(timeout):
+        queue.not_empty.wait = wait
+        chores.do(lambda: order.append("chore"))
+        queue.put("workflow")
+
+    queue.not_empty.wait = both_come
+    order.append(queue.get(timeout=1))
+    assert order == ["chore", "workflow"]

@@ -14,6 +14,12 @@ from workflows import shared
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 SHOTS = ROOT / "build" / "comfyui" / "screenshots"
+PRELOADED = {
+    "diffusion_model": "v1-5-unet.safetensors",
+    "text_encoder": "clip_l.safetensors",
+    "vae": "vae-ft-mse-840000-ema-pruned.safetensors",
+}
+PLAIN = {"Comfy.Minimap.Visible": False, "Comfy.Graph.CanvasInfo": False}  # for pictures of what is ours
 EXAMPLES = sorted(path.stem for path in (PACK / "example_workflows").glob("*.json"))
 
 
@@ -33,7 +39,8 @@ def open_page(real, browser_program):
         browser = playwright.chromium.launch(executable_path=browser_program, args=["--no-sandbox"])
 
         def open_in(language):
-            real.request("/settings", {"Comfy.Locale": language, "Comfy.TutorialCompleted": True})
+            settings = {"Comfy.Locale": language, "Comfy.TutorialCompleted": True, **PLAIN}
+            assert real.request("/settings", settings)[0] == 200
             page = browser.new_page(viewport={"width": 1600, "height": 950})
             page.complaints = []
             page.on("pageerror", lambda error: page.complaints.append(str(error)))
@@ -102,6 +109,39 @@ def test_a_menu_of_preloaded_models_follows_the_cache_and_keeps_what_was_chosen(
     assert page.evaluate("() => window.menu.value") == "first there"
 
 
+def frame(page, offset):
+    """Moves the graph to where all of it can be read: below a scale of 0.6 ComfyUI draws no text."""
+    page.evaluate("offset => { Object.assign(window.app.canvas.ds, { scale: 0.8, offset }); }", offset)
+    page.evaluate("() => window.app.canvas.draw(true, true)")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_runs_from_the_browser_and_the_panel_shows_its_models(real, open_page, language, name):
+    real.free(free_memory=True)
+    if name == "preloaded_models":
+        for kind, file in PRELOADED.items():
+            assert "key" in real.json("/longshore/load", {"kind": kind, "files": [file]})
+    page = open_page(language)
+    workflow = json.loads((PACK / "example_workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    for node in workflow["nodes"]:  # a picture that is soon made
+        if node["type"] == "KSampler":
+            node["widgets_values"][2] = 2
+        elif node["type"] == "EmptyLatentImage":
+            node["widgets_values"][:2] = 128, 128
+    page.set_viewport_size({"width": 2000, "height": 800})
+    page.evaluate("workflow => window.app.loadGraphData(workflow)", workflow)
+    panel = open_panel(page)
+    page.evaluate("() => window.app.queuePrompt(0, 1)")
+    page.wait_for_function("window.app.graph.nodes.some(node => node.imgs?.length)", timeout=200_000)
+    panel.locator(".card").first.wait_for()
+    frame(page, [505, 280])
+    page.screenshot(path=SHOTS / f"{name}-run-{language}.png")
+    shown = "() => window.app.graph.nodes.flatMap(node => node.widgets ?? []).map(widget => `${widget.value}`).join()"
+    assert name == "keep_a_latent" or "in use: 1" in page.evaluate(shown)
+    assert page.complaints == []
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_opens_whole_in_each_language(open_page, language, name):
@@ -115,8 +155,7 @@ def test_an_example_opens_whole_in_each_language(open_page, language, name):
         if node["type"].startswith("Longshore") and node["widgets_values"]:
             given = list(prompt[str(node["id"])]["inputs"].values())
             assert [value for value in given if not isinstance(value, list)] == node["widgets_values"]
-    page.evaluate("() => { window.app.canvas.ds.scale = 0.8; window.app.canvas.ds.offset = [40, 220]; }")
-    page.evaluate("() => window.app.canvas.draw(true, true)")
+    frame(page, [60, 300])
     page.screenshot(path=SHOTS / f"{name}-{language}.png")
     titles = page.evaluate("() => window.app.graph.nodes.map(node => node.title)")
     assert any(re.search("[一-鿿]", title) for title in titles) == (language == "zh")

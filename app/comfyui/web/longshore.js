@@ -15,6 +15,7 @@ const WORDS = {
   en: {
     title: "Longshore", tooltip: "Longshore: models in memory", memory: "Memory", pinned_memory: "Page-locked",
     preloading: "Preloading", cache: "In the cache", empty: "The cache is empty.", load: "Load", pin: "Pin",
+    load_model: "Load a model", kind: "Kind", key_help: "empty: the file's name",
     unpin: "Unpin", evict: "Evict", waiting: "waiting", loading: "loading", ready: "ready", failed: "failed",
     leases: "in use", of: "of", key: "Key", file: "File", last_use: "Last use", now: "latest", hits: "hits",
     misses: "misses", offline: "The server does not answer.",
@@ -25,6 +26,7 @@ const WORDS = {
   zh: {
     title: "Longshore", tooltip: "Longshore：内存中的模型", memory: "内存", pinned_memory: "锁页内存",
     preloading: "预加载", cache: "缓存内容", empty: "缓存为空。", load: "加载", pin: "固定", unpin: "取消固定",
+    load_model: "加载模型", kind: "类型", key_help: "留空：使用文件名",
     evict: "清出", waiting: "等待", loading: "加载中", ready: "就绪", failed: "失败", leases: "使用中", of: "/",
     key: "键", file: "文件", last_use: "最近使用", now: "最新", hits: "命中", misses: "未命中",
     offline: "服务器没有响应。",
@@ -34,20 +36,33 @@ const WORDS = {
   },
 };
 const STYLE = `
-.longshore { padding: 12px; font-size: 13px; overflow-y: auto; height: 100%; box-sizing: border-box; }
-.longshore h3 { margin: 14px 0 6px; font-size: 13px; opacity: 0.8; }
-.longshore .bar { height: 8px; border-radius: 4px; background: var(--comfy-input-bg, #333); overflow: hidden; }
+.longshore { padding: 14px; font-size: 13px; line-height: 1.45; overflow-y: auto; height: 100%; box-sizing: border-box; }
+.longshore h2 { margin: 0 0 14px; font-size: 15px; font-weight: 600; }
+.longshore h3 { margin: 18px 0 8px; font-size: 12px; font-weight: 600; opacity: 0.65; }
+.longshore .row { display: flex; justify-content: space-between; align-items: baseline; gap: 8px; }
+.longshore .budget { margin: 0 0 10px; }
+.longshore .bar { height: 6px; margin-top: 4px; border-radius: 3px; overflow: hidden;
+  background: color-mix(in srgb, currentColor 14%, transparent); }
 .longshore .bar > div { height: 100%; background: #3b82c4; transition: width 0.3s; }
 .longshore .bar.failed > div { background: #c4473b; width: 100% !important; }
-.longshore .card { border: 1px solid var(--border-color, #555); border-radius: 6px; padding: 8px; margin: 6px 0; }
+.longshore .card { border: 1px solid var(--border-color, #555); border-radius: 8px; padding: 10px 12px; margin: 8px 0; }
 .longshore .key-name { font-weight: 600; overflow-wrap: anywhere; }
-.longshore .facts { opacity: 0.75; margin: 2px 0 6px; }
-.longshore .error { color: #e5695d; overflow-wrap: anywhere; margin: 4px 0; }
-.longshore button, .longshore select, .longshore input { font: inherit; color: inherit; padding: 3px 8px;
-  margin: 2px 6px 2px 0; border-radius: 4px; border: 1px solid var(--border-color, #555);
-  background: var(--comfy-input-bg, #333); max-width: 100%; }
+.longshore .kind { flex: none; font-size: 11px; padding: 1px 8px; border-radius: 9px;
+  background: color-mix(in srgb, currentColor 12%, transparent); }
+.longshore .facts { opacity: 0.7; margin-top: 2px; font-size: 12px; font-variant-numeric: tabular-nums; }
+.longshore .actions { margin-top: 8px; display: flex; gap: 8px; }
+.longshore .error:not(:empty) { margin: 0 0 12px; padding: 8px 10px; border-radius: 6px; overflow-wrap: anywhere;
+  border-left: 3px solid #c4473b; background: color-mix(in srgb, #c4473b 16%, transparent); }
+.longshore .card .error:not(:empty) { margin: 8px 0 0; }
+.longshore label { display: block; margin: 0 0 8px; font-size: 12px; }
+.longshore button, .longshore select, .longshore input { font: inherit; font-size: 12px; color: inherit;
+  padding: 5px 10px; border-radius: 6px; border: 1px solid var(--border-color, #555);
+  background: var(--comfy-input-bg, #333); }
+.longshore select, .longshore input { display: block; width: 100%; margin-top: 3px; box-sizing: border-box; }
 .longshore button { cursor: pointer; }
+.longshore button:hover { border-color: #3b82c4; }
 .longshore button:disabled { opacity: 0.5; cursor: default; }
+.longshore button.wide { width: 100%; margin-top: 4px; }
 `;
 
 const words = () => {
@@ -62,7 +77,8 @@ function element(tag, properties = {}, ...children) {
 }
 
 function bytes(count) {
-  return count >= 1e9 ? `${(count / 1e9).toFixed(2)} GB` : `${(count / 1e6).toFixed(1)} MB`;
+  if (count >= 1e9) return `${(count / 1e9).toFixed(2)} GB`;
+  return count >= 1e5 ? `${(count / 1e6).toFixed(1)} MB` : `${(count / 1e3).toFixed(count ? 1 : 0)} kB`;
 }
 
 function bar(part, whole, className = "") {
@@ -70,6 +86,8 @@ function bar(part, whole, className = "") {
   fill.style.width = `${whole ? Math.min(100, (100 * part) / whole) : 0}%`;
   return element("div", { className: `bar ${className}` }, fill);
 }
+
+const row = (...children) => element("div", { className: "row" }, ...children);
 
 async function ask(path, body) {
   const options = body && {
@@ -88,7 +106,7 @@ class Panel {
     this.content = element("div");
     root.replaceChildren(
       element("div", { className: "longshore" }, element("style", { textContent: STYLE }),
-        this.error, this.content, this.loadForm()));
+        element("h2", { textContent: this.word.title }), this.error, this.content, this.loadForm()));
     this.root = root;
     this.refresh();
   }
@@ -132,7 +150,9 @@ class Panel {
   show(status) {
     const { word } = this;
     const parts = status.budgets.map(({ name, used, limit }) =>
-      element("div", {}, element("h3", { textContent: `${word[name]}: ${bytes(used)} ${word.of} ${bytes(limit)}` }),
+      element("div", { className: "budget" },
+        row(element("span", { textContent: word[name] }),
+          element("span", { className: "facts", textContent: `${bytes(used)} ${word.of} ${bytes(limit)}` })),
         bar(used, limit)));
     parts.push(...status.config.problems.map((text) => element("div", { className: "error", textContent: text })));
     const unfinished = status.preload.filter(({ state }) => state !== "ready");
@@ -147,42 +167,47 @@ class Panel {
   }
 
   preload({ key, kind, state, done, total, error }) {
-    const share = total ? ` ${Math.round((100 * done) / total)} %` : "";
-    const card = element("div", { className: "card" }, element("div", { className: "key-name", textContent: key }),
-      element("div", { className: "facts", textContent: `${this.word[kind]}, ${this.word[state]}${share}` }),
-      bar(done, total, state));
+    const share = total && state === "loading" ? ` ${Math.round((100 * done) / total)} %` : "";
+    const card = element("div", { className: "card" }, this.heading(key, kind),
+      element("div", { className: "facts", textContent: this.word[state] + share }), bar(done, total, state));
     if (error) card.append(element("div", { className: "error", textContent: error }));
     return card;
   }
 
+  heading(name, kind) {
+    return row(element("div", { className: "key-name", textContent: name }),
+      element("span", { className: "kind", textContent: this.word[kind] ?? kind }));
+  }
+
   entry({ key, kind, tag, bytes: size, tier, leases, pinned }, index) {
     const { word } = this;
-    const facts = [word[kind] ?? kind, tag, bytes(size), word[tier] ?? tier,
-      leases ? `${word.leases}: ${leases}` : "", `${word.last_use}: ${index ? `#${index + 1}` : word.now}`];
-    const card = element("div", { className: "card" },
-      element("div", { className: "key-name", textContent: (pinned ? "\u{1F4CC} " : "") + key }),
-      element("div", { className: "facts", textContent: facts.filter(Boolean).join(", ") }));
+    const facts = [tag, bytes(size), word[tier] ?? tier, leases ? `${word.leases}: ${leases}` : "",
+      `${word.last_use}: ${index ? `#${index + 1}` : word.now}`];
+    const actions = element("div", { className: "actions" });
     if (kind !== "data") {
       const change = { key, pinned: !pinned };
-      card.append(this.button(pinned ? word.unpin : word.pin, "pin", change, word.pin_help));
+      actions.append(this.button(pinned ? word.unpin : word.pin, "pin", change, word.pin_help));
     }
-    card.append(this.button(word.evict, "evict", { key }));
-    return card;
+    actions.append(this.button(word.evict, "evict", { key }));
+    return element("div", { className: "card" }, this.heading((pinned ? "\u{1F4CC} " : "") + key, kind),
+      element("div", { className: "facts", textContent: facts.filter(Boolean).join(" \u00b7 ") }), actions);
   }
 
   loadForm() {
     const { word } = this;
     const option = (value, text = value) => element("option", { value, textContent: text });
     const kind = element("select", {}, ...KINDS.map((name) => option(name, word[name])));
-    const file = element("select", { title: word.file });
-    const key = element("input", { placeholder: word.key });
-    const button = element("button", { textContent: word.load });
+    const file = element("select");
+    const key = element("input", { placeholder: word.key_help });
+    const button = element("button", { textContent: word.load, className: "wide" });
+    const labelled = (text, input) => element("label", { textContent: text }, input);
     let files = {};
     const fill = () => file.replaceChildren(...(files[kind.value] ?? []).map((name) => option(name)));
     ask("files").then((answer) => { files = answer; fill(); }).catch((error) => this.say(error.message));
     kind.onchange = fill;
     button.onclick = () => this.act(button, "load", { kind: kind.value, files: [file.value], key: key.value });
-    return element("div", {}, element("h3", { textContent: word.load }), kind, file, key, button);
+    return element("div", {}, element("h3", { textContent: word.load_model }), labelled(word.kind, kind),
+      labelled(word.file, file), labelled(word.key, key), button);
   }
 }
 
