@@ -300,26 +300,6 @@ void partner_gone(streamer_actor* self, const caf::down_msg& down) {
     refuse(self, ticket, state.closed);
 }
 
-uint64_t largest_layer_bytes(const stream_shape& shape) {
-  uint64_t largest = 0;
-  for (const auto& layer : shape.layers) {
-    uint64_t bytes = 0;
-    for (auto unit : layer)
-      bytes += shape.unit_bytes[unit];
-    largest = std::max(largest, bytes);
-  }
-  return largest;
-}
-
-stream_shape shape_of(const layer_plan& plan) {
-  stream_shape shape;
-  for (const auto& unit : plan.units)
-    shape.unit_bytes.push_back(device_blocks::rounded(unit.layout.total_bytes()));
-  for (const auto& layer : plan.layers)
-    shape.layers.push_back(layer.units);
-  return shape;
-}
-
 void begin(streamer_actor* self, const holder_services& services, const device_lane& lane,
            const weight_streamer_options& options) {
   auto& state = self->state;

@@ -137,4 +137,24 @@ expected<layer_plan> plan_layers(const std::vector<layer_file>& files, const std
   return plan;
 }
 
+uint64_t largest_layer_bytes(const stream_shape& shape) {
+  uint64_t largest = 0;
+  for (const auto& layer : shape.layers) {
+    uint64_t bytes = 0;
+    for (auto unit : layer)
+      bytes += shape.unit_bytes[unit];
+    largest = std::max(largest, bytes);
+  }
+  return largest;
+}
+
+stream_shape shape_of(const layer_plan& plan) {
+  stream_shape shape;
+  for (const auto& unit : plan.units)
+    shape.unit_bytes.push_back(unit.layout.total_bytes());
+  for (const auto& layer : plan.layers)
+    shape.layers.push_back(layer.units);
+  return shape;
+}
+
 }  // namespace longshore

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cache/error.hpp"
+#include "cache/stream_types.hpp"
 #include "gpu/device_layout.hpp"
 #include "io/cast_rule.hpp"
 #include "io/safetensors.hpp"
@@ -75,5 +76,11 @@ struct layer_plan_options {
 
 expected<layer_plan> plan_layers(const std::vector<layer_file>& files, const std::vector<layer_spec>& layers,
                                  const layer_plan_options& options = {});
+
+/// The plan as the rule of streaming sees it.
+stream_shape shape_of(const layer_plan& plan);
+
+/// Of all the units of one layer together.
+uint64_t largest_layer_bytes(const stream_shape& shape);
 
 }  // namespace longshore
