@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cassert>
+#include <chrono>
 #include <utility>
 
 #include <caf/send.hpp>
 
 #include "io/load_memory.hpp"
-#include "io/trace_ring.hpp"
 
 namespace longshore {
 namespace {
@@ -143,7 +143,7 @@ void send_chunk(caf::event_based_actor* self, streamed_units& streamed, const st
   const auto index = streamed.next_chunk++;
   streamed.sent.emplace(index, fetch);
   if (streamed.link.since_ns == 0)
-    streamed.link.since_ns = trace_now_ns();
+    streamed.link.since_ns = now_ns(self);
   begin_move(self, streamed.moves, index,
              {.file = file.file,
               .path = file.path,
@@ -184,6 +184,10 @@ streamed_units::~streamed_units() {
     target->destroy_stream(side_stream);
 }
 
+uint64_t now_ns(caf::event_based_actor* self) {
+  return static_cast<uint64_t>(std::chrono::nanoseconds{self->clock().now().time_since_epoch()}.count());
+}
+
 void carry_out(caf::event_based_actor*, streamed_units& streamed, const stream_actions& todo) {
   for (const auto& one : todo)
     std::visit([&](const auto& order) { carry_out(streamed, order); }, one);
@@ -213,7 +217,7 @@ void chunk_over(caf::event_based_actor* self, streamed_units& streamed, const mo
   if (over.reason.code == errc{})
     count(streamed, over.moved);
   if (streamed.sent.empty())
-    streamed.link.busy_ns += trace_now_ns() - std::exchange(streamed.link.since_ns, 0);
+    streamed.link.busy_ns += now_ns(self) - std::exchange(streamed.link.since_ns, 0);
   if (over.reason.code != errc{})
     lose(self, streamed, fetch, over.reason);
   if (fetch->under_way > 0 || !fetch->unsent.empty())

@@ -91,6 +91,9 @@ struct streamed_units {
   }
 };
 
+/// The actor's clock, which is virtual in a simulation.
+uint64_t now_ns(caf::event_based_actor* self);
+
 /// What the rule says.
 void carry_out(caf::event_based_actor* self, streamed_units& streamed, const stream_actions& todo);
 

@@ -58,26 +58,26 @@ std::shared_ptr<layer_use> use_of(streamer_actor* self, uint32_t layer) {
 }
 
 /// On the stream's compute track, which so is made of uses and of what was waited for between them.
-void record(const streamer_state& state, trace_name_id name, uint64_t since_ns) {
+void record(streamer_actor* self, trace_name_id name, uint64_t since_ns) {
   trace_record record;
   record.kind = trace_kind::compute;
   record.start_ns = since_ns;
-  record.duration_ns = trace_now_ns() - since_ns;
+  record.duration_ns = now_ns(self) - since_ns;
   record.span = next_span();
   record.cause = current_span;
-  record.subject = static_cast<uint32_t>(state.streamed.options.load);
+  record.subject = static_cast<uint32_t>(self->state.streamed.options.load);
   record.name = name;
   tracer_rings::process().put(record);
 }
 
-void end_wait(streamer_state& state, const waiting_user& user) {
-  state.waited_ns[static_cast<size_t>(user.cause)] += trace_now_ns() - user.since_ns;
+void end_wait(streamer_actor* self, const waiting_user& user) {
+  self->state.waited_ns[static_cast<size_t>(user.cause)] += now_ns(self) - user.since_ns;
   if (tracer_rings::enabled())
-    record(state, tracer_rings::process().names().intern(std::string{"waits for: "} + name(user.cause)), user.since_ns);
+    record(self, tracer_rings::process().names().intern(std::string{"waits for: "} + name(user.cause)), user.since_ns);
 }
 
 void answer(streamer_actor* self, caf::response_promise promise, uint32_t layer) {
-  self->state.answered_ns[layer] = trace_now_ns();
+  self->state.answered_ns[layer] = now_ns(self);
   promise.deliver(layer_answer{.use = use_of(self, layer)});
 }
 
@@ -94,7 +94,7 @@ std::vector<uint64_t> tickets_where(const streamer_state& state, const Pick& pic
 void refuse(streamer_actor* self, uint64_t ticket, error reason) {
   auto& state = self->state;
   auto user = std::move(state.waiting.extract(ticket).mapped());
-  end_wait(state, user);
+  end_wait(self, user);
   if (reason.where.empty())
     reason.where = "layer " + state.streamed.plan->layers[user.wish.layer].name;
   user.promise.deliver(layer_answer{.reason = std::move(reason)});
@@ -122,7 +122,7 @@ void serve_users(streamer_actor* self) {
          return is_usable(state.streamed, user.wish.layer, user.wish.on_device);
        })) {
     auto user = std::move(state.waiting.extract(ticket).mapped());
-    end_wait(state, user);
+    end_wait(self, user);
     answer(self, user.promise, user.wish.layer);
   }
   for (auto ticket : tickets_where(state, [](const auto&) { return true; }))
@@ -158,7 +158,7 @@ void wait_for(streamer_actor* self, const caf::response_promise& promise, const 
                         waiting_user{.promise = promise,
                                      .wish = wish,
                                      .cause = is_known ? cause_now(state.streamed, wish.layer) : layer_wait::order,
-                                     .since_ns = trace_now_ns()});
+                                     .since_ns = now_ns(self)});
   self->delayed_send(self, wish.deadline, layer_deadline{ticket});
 }
 
@@ -200,9 +200,9 @@ void released(streamer_actor* self, const layer_released& message) {
   if (message.last_use) {
     used_until(state.streamed, message.layer, message.last_use);
   } else {
-    state.rates.compute_ns[message.layer] = trace_now_ns() - state.answered_ns[message.layer];
+    state.rates.compute_ns[message.layer] = now_ns(self) - state.answered_ns[message.layer];
     if (tracer_rings::enabled())
-      record(state, tracer_rings::process().names().intern(state.streamed.plan->layers[message.layer].name),
+      record(self, tracer_rings::process().names().intern(state.streamed.plan->layers[message.layer].name),
              state.answered_ns[message.layer]);
   }
   carry_out(self, state.streamed, state.streamed.rule->release(message.layer));
