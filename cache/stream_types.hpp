@@ -28,7 +28,7 @@ struct stream_rates {
 
 struct stream_limits {
   size_t max_uses_per_pass = 65536;  ///< a longer pass is cut into passes of so many uses
-  size_t max_forecast_units = 2048;  ///< passes that use more units, counted at each use, are not played to choose for
+  size_t max_forecast_units = 1024;  ///< passes that use more units, counted at each use, are not played to choose for
   uint64_t max_coming_bytes = uint64_t{256} << 20;  ///< nothing is fetched ahead beyond these, so that what is acquired
                                                     ///< need not wait long; a larger unit comes alone
   std::optional<uint64_t> ahead_bytes{};            ///< fixed, instead of chosen from the rates

@@ -46,6 +46,7 @@ public:
     coming_.erase(coming_.begin() + static_cast<std::ptrdiff_t>(at));
     units_[u].coming = false;
     units_[u].there = !failed;
+    taken_bytes_ -= failed ? shape_.unit_bytes[u] : 0;
     carry_out(failed ? rule.lost(u) : rule.fetched(u), failed ? "lost" : "fetched");
   }
 
@@ -82,13 +83,7 @@ public:
     return text;
   }
 
-  uint64_t taken_bytes() const {
-    uint64_t sum = 0;
-    for (unit_id u = 0; u < units_.size(); ++u)
-      sum += units_[u].there || units_[u].coming ? shape_.unit_bytes[u] : 0;
-    return sum;
-  }
-
+  uint64_t taken_bytes() const { return taken_bytes_; }
   uint64_t fetched_bytes() const { return fetched_bytes_; }
 
   /// Of what is there or coming, what was not used since.
@@ -108,13 +103,14 @@ private:
     int uses = 0;
   };
 
-  void carry_out(const stream_actions& actions, const std::string& input) {
+  void carry_out(const stream_actions& actions, const char* input) {
     last_actions.clear();
     for (const auto& action : actions) {
       if (const auto* f = std::get_if<fetch_unit>(&action)) {
         auto& u = units_.at(f->unit);
         check(!u.there && !u.coming, input, "fetches what is there", f->unit);
         u.coming = true;
+        taken_bytes_ += shape_.unit_bytes[f->unit];
         u.used = u.uses > 0;
         fetched_bytes_ += shape_.unit_bytes[f->unit];
         coming_.push_back(f->unit);
@@ -127,6 +123,7 @@ private:
         check(u.there, input, "evicts what is not there", id);
         check(u.uses == 0, input, "evicts what is in use", id);
         u.there = false;
+        taken_bytes_ -= shape_.unit_bytes[id];
         last_actions += "-" + std::to_string(id) + " ";
       }
     }
@@ -135,16 +132,16 @@ private:
     check(rule.counts().resident_bytes == taken_bytes(), input, "counts other bytes than there are", 0);
   }
 
-  void check(bool holds, const std::string& input, const std::string& what, unit_id u) {
+  void check(bool holds, const char* input, const char* what, unit_id u) {
     if (!holds && fault.empty())
-      fault = input + " " + what + ": unit " + std::to_string(u);
+      fault = std::string(input) + " " + what + ": unit " + std::to_string(u);
   }
 
   stream_shape shape_;
   std::vector<unit> units_;
   std::vector<int> acquired_;
   std::deque<unit_id> coming_;
-  uint64_t capacity_bytes_, fetched_bytes_ = 0;
+  uint64_t capacity_bytes_, taken_bytes_ = 0, fetched_bytes_ = 0;
 };
 
 }  // namespace longshore

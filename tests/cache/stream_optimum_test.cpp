@@ -65,23 +65,24 @@ uint64_t moved_by_rule(const instance& given) {
 uint64_t moved_by_belady(const instance& given) {
   const auto frames = given.room_bytes / given.unit_bytes.front();
   const auto uses = given.order.size();
+  std::vector<size_t> next_use(given.unit_bytes.size());
+  const auto use_after = [&](size_t step) {
+    auto at = step + 1;
+    while (given.order[at % uses] != given.order[step % uses])
+      ++at;
+    return at;
+  };
   std::vector<unit_id> there;
   uint64_t moved = 0;
   for (size_t step = 0; step < passes * uses; ++step) {
     const auto now = given.order[step % uses];
+    next_use[now] = use_after(step);
     if (std::find(there.begin(), there.end(), now) != there.end())
       continue;
     moved += given.unit_bytes[now];
     if (there.size() == frames)
-      there.erase(std::max_element(there.begin(), there.end(), [&](unit_id a, unit_id b) {
-        const auto next = [&](unit_id u) {
-          auto at = step + 1;
-          while (given.order[at % uses] != u)
-            ++at;
-          return at;
-        };
-        return next(a) < next(b);
-      }));
+      there.erase(std::max_element(there.begin(), there.end(),
+                                   [&](unit_id a, unit_id b) { return next_use[a] < next_use[b]; }));
     there.push_back(now);
   }
   return moved;
@@ -103,10 +104,10 @@ uint64_t least_moved(const instance& given) {
       for (size_t set = 0; set < sets; ++set)
         if (cost[set] != no_way)
           next[set | bit] = std::min(next[set | bit], cost[set] + (set & bit ? 0 : given.unit_bytes[now]));
-      for (size_t u = 0; u < units; ++u)  // whatever is not in use can leave
-        for (size_t set = 0; u != now && set < sets; ++set)
-          if (set >> u & 1)
-            next[set ^ size_t{1} << u] = std::min(next[set ^ size_t{1} << u], next[set]);
+      for (size_t out = 1; out < sets; out <<= 1)  // whatever is not in use can leave
+        for (size_t set = 0; out != bit && set < sets; ++set)
+          if (set & out)
+            next[set ^ out] = std::min(next[set ^ out], next[set]);
       for (size_t set = 0; set < sets; ++set)
         if (bytes[set] > given.room_bytes)
           next[set] = no_way;
