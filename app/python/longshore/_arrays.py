@@ -1,6 +1,6 @@
 """Arrays over the bytes of a file, without a copy: an array keeps the file's buffer, and that keeps the lease.
 
-One kind is copied: what lies at no multiple of its element's size, which the format allows.
+One kind is copied: what lies in host memory at no multiple of its element's size, which the format allows.
 """
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _format_type(dtype: Any) -> str:
 
 
 @functools.cache
-def _torch_maker() -> Maker:
+def _torch_maker(device: str) -> Maker:
     import torch
 
     known = {
@@ -76,7 +76,11 @@ def _torch_maker() -> Maker:
         for name, text in _TORCH_NAMES.items()
         if hasattr(torch, text)
     }
-    frombuffer = torch.frombuffer
+    frombuffer, take, place = torch.frombuffer, None, "cpu"
+    if device not in ("cpu", "host"):  # the memory of the device "host" is the CPU's own
+        from ._gpu_arrays import taker
+
+        take, place = taker(torch, device), device
 
     def make(file: _core.File, address: int, facts: Facts) -> Any:
         name, shape, begin, size = facts
@@ -86,7 +90,9 @@ def _torch_maker() -> Maker:
         if name == "F4":  # torch counts pairs
             shape = (*shape[:-1], shape[-1] // 2)
         if size == 0:
-            return torch.empty(shape, dtype=dtype)
+            return torch.empty(shape, dtype=dtype, device=place)
+        if take is not None:
+            return take(file, address + begin, size).view(dtype).view(shape)
         if (address + begin) % width:
             return frombuffer(bytearray(memoryview(file)[begin : begin + size]), dtype=dtype).view(shape)
         # A storage of its own, of the tensor's size: what saves or moves it takes no more than its bytes along.
@@ -126,6 +132,6 @@ def no_collection() -> "Iterator[None]":
             gc.enable()
 
 
-def maker(framework: str) -> Maker:
-    """The function that makes an array of a framework; ImportError where that is not installed."""
-    return _torch_maker() if framework == "torch" else _numpy_maker()
+def maker(framework: str, device: str = "cpu") -> Maker:
+    """The function that makes an array of a framework for what is on a device; ImportError where it is not installed."""
+    return _torch_maker(device) if framework == "torch" else _numpy_maker()

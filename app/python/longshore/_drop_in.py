@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._errors import InvalidArgumentError
+from ._orders import place_of
 from ._runtime import default_runtime
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def hold_of(backend: str) -> str:
 
 def load_file(filename: PathLike, framework: str, device: Any, backend: str, dtype: DType) -> "dict[str, Any]":
     runtime = default_runtime()
-    place = f"cuda:{device}" if isinstance(device, int) else str(device)
+    place = place_of(device)
     how: LoadOptions = {"framework": framework, "writable": True, "dtype": dtype}
     on_device = place == runtime.device
     if on_device:
@@ -30,4 +31,4 @@ def load_file(filename: PathLike, framework: str, device: Any, backend: str, dty
     tensors = runtime.load(filename, **how).tensors()
     if on_device or place == "cpu":
         return tensors
-    return {name: tensor.to(place) for name, tensor in tensors.items()}
+    return {name: tensor.to(device) for name, tensor in tensors.items()}

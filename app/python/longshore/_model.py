@@ -23,11 +23,11 @@ class Part(Mapping):  # type: ignore[type-arg]
     """One file of a model: names to tensors, as in the model. metadata: what the file says of itself."""
 
     def __init__(self, file: _core.File, framework: str) -> None:
-        self.path, self.metadata = file.path, file.metadata()
+        self.path, self.metadata, self._device = file.path, file.metadata(), file.device
         self._tensors, self._framework = _places(file), framework
 
     def __getitem__(self, name: str) -> Any:
-        return _arrays.maker(self._framework)(*self._tensors[name])
+        return _arrays.maker(self._framework, self._device)(*self._tensors[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
@@ -41,8 +41,9 @@ class Model(Mapping):  # type: ignore[type-arg]
 
     key, kind, generation: the cache's. hit: whether nothing had to be loaded.
     The memory stays as long as the model or one of its tensors, or a view of one, is alive: past the runtime's end too.
-    Its arrays are numpy's, read-only, or torch's. Since torch knows no read-only tensors, whoever writes to one that
-    was not loaded with `writable=True` writes for all who share the model.
+    On a GPU it also stays until the stream that was torch's current one when a tensor was made is through with it.
+    Its arrays are numpy's, read-only, which has none on a GPU, or torch's. Since torch knows no read-only tensors, whoever
+    writes to one that was not loaded with `writable=True` writes for all who share the model.
     """
 
     def __init__(self, pending: _core.PendingLoad, framework: str, writable: bool) -> None:
@@ -66,7 +67,7 @@ class Model(Mapping):  # type: ignore[type-arg]
         return [Part(file, self._framework) for file in self._files]
 
     def __getitem__(self, name: str) -> Any:
-        return _arrays.maker(self._framework)(*self._tensors[name])
+        return _arrays.maker(self._framework, self.device)(*self._tensors[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
@@ -79,7 +80,7 @@ class Model(Mapping):  # type: ignore[type-arg]
 
     def tensors(self) -> "dict[str, Any]":
         """All of them, in the order of the files."""
-        make = _arrays.maker(self._framework)
+        make = _arrays.maker(self._framework, self.device)
         with _arrays.no_collection():
             return {name: make(*where) for name, where in self._tensors.items()}
 

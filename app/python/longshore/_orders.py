@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     OneType = Union[str, torch.dtype, numpy.dtype[Any]]
     DType = Union[None, OneType, Mapping[str, OneType]]
-    Device = Union[None, str, torch.device]
+    Device = Union[None, str, int, torch.device]
 
 
 class LoadOptions(TypedDict, total=False):
@@ -125,8 +125,15 @@ def _framework(wish: "str | None") -> str:
     return wish
 
 
+def place_of(device: Any) -> str:
+    """A device by the one name that Longshore has for it: "cuda", "cuda:0", 0 and torch's are the same."""
+    if isinstance(device, int):
+        return f"cuda:{device}"
+    return "cuda:0" if str(device) == "cuda" else str(device)
+
+
 def _hold(wish: LoadOptions, device: str) -> str:
-    wanted = str(wish["device"] or "cpu")
+    wanted = "cpu" if wish["device"] is None else place_of(wish["device"])
     if wanted == "cpu":
         return wish["hold"]
     if wanted != device:

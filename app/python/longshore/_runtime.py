@@ -12,7 +12,7 @@ from . import _core
 from ._cache import Cache
 from ._events import Events
 from ._model import Model
-from ._orders import LoadOptions, Order, PathLike, Source
+from ._orders import LoadOptions, Order, PathLike, Source, place_of
 from ._progress import wait_for
 from ._settings import Size, bytes_of, from_environment, seconds_of
 
@@ -68,7 +68,7 @@ class Runtime:
         given = dict(locals())
         del given["self"]
         wanted = from_environment(given)
-        self.device: str = wanted["device"] or ""
+        self.device: str = place_of(wanted["device"] or "")
         self._core = _core.start(
             {
                 "host_limit": bytes_of(wanted, "host_limit", 0),

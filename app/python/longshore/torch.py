@@ -22,7 +22,8 @@ def load_file(
 
     They are nobody else's, so they may be written to; the file never changes. On the CPU they are views of memory that
     counts under the runtime's limit, or of the page cache, until the last view of the last tensor is gone.
-    device: any of torch's; the default runtime's own (LONGSHORE_DEVICE) gets them without a copy on the way.
+    device: any of torch's. Where it is the default runtime's own (LONGSHORE_DEVICE), the tensors are views of the device's
+        memory that the runtime has read them to, and counts; else they are copied there from the host's.
     backend: "mmap" for views of the page cache, "pread" for memory of their own, "auto" for the first if the file is
         in the page cache, and the second if not.
     dtype: what float tensors become while they are read; bit for bit as `tensor.to(dtype)`.
