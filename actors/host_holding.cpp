@@ -122,6 +122,20 @@ void chunk_came_in(caf::event_based_actor* self, const file_load& load, host_hol
       ask_for_pins(self, load, holding, i, then);
 }
 
+void prefer_ranges(caf::event_based_actor* self, const file_load& load, host_holding& holding, const prefer_pins& order,
+                   const std::function<void()>& then) {
+  auto& pins = holding.pins;
+  if (!holding.is_ready() || pins.segments() == 0)
+    return;
+  std::vector<bool> wanted(pins.segments());
+  for (const auto& range : order.ranges)
+    for (auto i = pins.segment_at(range.offset_bytes);
+         i < pins.segments() && pins.offset_bytes(i) < range.offset_bytes + range.length_bytes; ++i)
+      wanted[i] = true;
+  for (auto segment : pins.prefer(wanted))
+    ask_for_pins(self, load, holding, segment, then);
+}
+
 expected<void> finish_load(caf::event_based_actor* self, file_load& load, host_holding& holding) {
   report_progress(self, load, load_stage::checking);
   if (auto same = load.opened->file.check_unchanged(); !same)

@@ -16,6 +16,7 @@
 #include "actors/file_load.hpp"
 #include "actors/model_pins.hpp"
 #include "io/load_memory.hpp"
+#include "messages/host_copy.hpp"
 #include "messages/pin.hpp"
 
 namespace longshore {
@@ -58,6 +59,10 @@ void take_memory(const file_load& load, host_holding& holding, std::shared_ptr<c
 /// The chunk's bytes are in. Pages that are full are page-locked fast, so that a segment's turn comes when its last
 /// chunk is in; `then`: it is decided.
 void chunk_came_in(caf::event_based_actor* self, const file_load& load, host_holding& holding, size_t index,
+                   const std::function<void()>& then);
+
+/// These ranges are copied to the device again and again: pins are theirs first. Once all is in.
+void prefer_ranges(caf::event_based_actor* self, const file_load& load, host_holding& holding, const prefer_pins& order,
                    const std::function<void()>& then);
 
 /// Only when all bytes are in and the file is still the one that the load began with does anybody get to see it.

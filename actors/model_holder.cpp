@@ -234,6 +234,9 @@ caf::behavior holder_behavior(holder_actor* self, const caf::actor& registry, co
         end_when_idle(self);
       },
       [=](const borrow_range& wish) { borrowed(self, wish); },
+      [=](const prefer_pins& wish) {
+        prefer_ranges(self, self->state.load, self->state.holding, wish, [=] { lend(self); });
+      },
       [=](const pressure& order_back) { give_back(self, self->state.load, self->state.holding, order_back); },
       [=](const pressure_over&) { self->state.holding.pins_owed_bytes = 0; },
       [=](const lease_change& change) { use_account(self, self->state.load, self->state.holding, change.leased); },

@@ -60,6 +60,20 @@ uint64_t model_pins::release(uint64_t bytes) {
   return released;
 }
 
+std::vector<size_t> model_pins::prefer(const std::vector<bool>& wanted) {
+  const auto is_wanted = [&](size_t i) { return i < wanted.size() && wanted[i]; };
+  std::vector<size_t> to_ask, to_spare;
+  for (size_t i = 0; i < segments(); ++i)
+    if (segments_[i].state == (is_wanted(i) ? progress::refused : progress::pinned))
+      (is_wanted(i) ? to_ask : to_spare).push_back(i);
+  to_ask.resize(std::min(to_ask.size(), to_spare.size()));
+  for (size_t i = 0; i < to_ask.size(); ++i) {
+    segments_[to_spare[i]] = {progress::refused, nullptr};
+    segments_[to_ask[i]].state = progress::open;
+  }
+  return to_ask;
+}
+
 uint64_t model_pins::pinned_bytes() const {
   uint64_t sum = 0;
   for (size_t i = 0; i < segments(); ++i)

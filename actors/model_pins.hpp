@@ -28,6 +28,10 @@ public:
   void pinned(size_t segment, std::shared_ptr<const pinned_range> range);
   void refused(size_t segment);  ///< and with it all that were not asked for yet
 
+  /// Where pins were refused to segments that are wanted most, those of the others go, and the former are to be asked
+  /// for: these come back.
+  std::vector<size_t> prefer(const std::vector<bool>& wanted);
+
   bool asks() const { return asking_ > 0; }
 
   /// Whether it is known of each byte of the range if it is pinned.

@@ -26,14 +26,30 @@ void carry_out(streamed_units& streamed, const evict_unit& order) {
   streamed.blocks->give_back(std::exchange(streamed.units[order.unit].memory, {}));
 }
 
+/// Cut at multiples of a chunk, so that none lies in two segments that are page-locked one by one.
+void cut_for_copy(const byte_range& range, const plan_options& options, std::deque<chunk>& into) {
+  for (auto at = range.begin_bytes; at < range.end_bytes;) {
+    const auto next = std::min(range.end_bytes, (at / options.chunk_bytes + 1) * options.chunk_bytes);
+    const auto overlap = std::min(options.overlap_bytes, range.end_bytes - next);
+    into.push_back({.offset_bytes = at,
+                    .length_bytes = next - at + overlap,
+                    .path = read_path::buffered,
+                    .was_resident = true,
+                    .overlap_bytes = overlap});
+    at = next;
+  }
+}
+
 std::deque<chunk> chunks_of(const streamed_units& streamed, const layer_unit& unit) {
   const auto& file = streamed.files[unit.file];
   const auto& options = streamed.options.reading;
   std::deque<chunk> all;
   for (const auto& range : unit.ranges) {
-    const auto chunks =
-        file.host_copy ? plan_reads(range.begin_bytes, range.end_bytes, options, [](auto, auto) { return uint64_t{0}; })
-                       : plan_range(*file.file, range.begin_bytes, range.end_bytes, options);
+    if (file.host_copy) {
+      cut_for_copy(range, options, all);
+      continue;
+    }
+    const auto chunks = plan_range(*file.file, range.begin_bytes, range.end_bytes, options);
     all.insert(all.end(), chunks.begin(), chunks.end());
   }
   return all;
@@ -129,6 +145,7 @@ bool prepare(caf::event_based_actor* self, streamed_units& streamed, const std::
 void arrived(caf::event_based_actor* self, streamed_units& streamed, const std::shared_ptr<unit_fetch>& fetch) {
   auto& unit = streamed.units[fetch->unit];
   unit.fetch = nullptr;
+  unit.moved_in_pass = streamed.rule->counts().passes;
   unit.memory.block = std::move(fetch->memory.block);  // the uses that it waited for are over
   unit.memory.after = std::move(fetch->used_until);
   carry_out(self, streamed, streamed.rule->fetched(fetch->unit));
@@ -240,6 +257,7 @@ bool chunk_stands_in_queue(streamed_units& streamed, const chunk_queued& message
 
 void set_capacity(caf::event_based_actor* self, streamed_units& streamed, uint64_t capacity_bytes) {
   streamed.capacity_bytes = capacity_bytes;
+  streamed.pins_are_due = true;
   carry_out(self, streamed, streamed.rule->set_capacity(capacity_bytes));
   streamed.blocks->set_limit(capacity_bytes);
 }
@@ -247,6 +265,20 @@ void set_capacity(caf::event_based_actor* self, streamed_units& streamed, uint64
 void room_came(streamed_units& streamed) {
   if (streamed.search == room_search::asked)
     streamed.search = room_search::answered;
+}
+
+void prefer_what_moves(caf::event_based_actor* self, streamed_units& streamed) {
+  const auto pass = streamed.rule->counts().passes;
+  if (pass < 2 || !std::exchange(streamed.pins_are_due, false))  // in the first pass all of them come
+    return;
+  std::vector<prefer_pins> orders(streamed.files.size());
+  for (unit_id u = 0; u < streamed.units.size(); ++u)
+    if (streamed.units[u].moved_in_pass == pass)
+      for (const auto& range : streamed.plan->units[u].ranges)
+        orders[streamed.plan->units[u].file].ranges.push_back({range.begin_bytes, range.end_bytes - range.begin_bytes});
+  for (size_t i = 0; i < orders.size(); ++i)
+    if (streamed.files[i].host_copy && !orders[i].ranges.empty())
+      self->send(streamed.files[i].host_copy, std::move(orders[i]));
 }
 
 bool is_usable(const streamed_units& streamed, uint32_t layer, bool on_device) {

@@ -39,6 +39,7 @@ struct unit_fetch {
 struct streamed_unit {
   std::shared_ptr<unit_fetch> fetch{};  ///< while it comes
   taken_block memory{};                 ///< once it is there; `after`: its uses that may not be over
+  uint64_t moved_in_pass = 0;           ///< the last one
 };
 
 struct lost_unit {
@@ -75,6 +76,7 @@ struct streamed_units {
   caf::actor keeper;            ///< of the device's streams
   room_search search{};         ///< for the first of `fetches`
   uint64_t capacity_bytes = 0;  ///< the rule's: the budget, less what others needed
+  bool pins_are_due = true;     ///< what moves in each pass has changed since host copies heard of it
   bool is_polite = false;       ///< takes no room from others: it is not in use yet
   link_use link;
   uint64_t disk_bytes = 0;
@@ -103,6 +105,10 @@ void send_chunks(caf::event_based_actor* self, streamed_units& streamed);
 /// A chunk's way is over, or its copies stand in the device's stream. True: the latter are all of its unit's.
 void chunk_over(caf::event_based_actor* self, streamed_units& streamed, const move_over& over);
 bool chunk_stands_in_queue(streamed_units& streamed, const chunk_queued& message);
+
+/// A pass is over: host copies shall give their pins to what was moved in it, if that is news. Seldom, since what moves
+/// can change a little from pass to pass, and page-locking is slow.
+void prefer_what_moves(caf::event_based_actor* self, streamed_units& streamed);
 
 /// The room that units may take from now on.
 void set_capacity(caf::event_based_actor* self, streamed_units& streamed, uint64_t capacity_bytes);

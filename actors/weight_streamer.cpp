@@ -246,6 +246,7 @@ void pass_begins(streamer_actor* self) {
     state.rates.link_bytes_per_s = measured;
   state.streamed.rule->set_rates(state.rates);
   self->send(state.streamed.keeper, stream_is_used{});
+  prefer_what_moves(self, state.streamed);
   regain_budget(self, false);
   carry_out(self, state.streamed, state.streamed.rule->begin_pass());
   go_on(self);

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "messages/local_message.hpp"
 
@@ -28,6 +29,16 @@ struct range_lent {
   std::shared_ptr<const void> memory{};
 };
 
+struct preferred_range {
+  uint64_t offset_bytes = 0;  ///< in the file
+  uint64_t length_bytes = 0;
+};
+
+/// A streamer to the holder: these ranges go to the device in every pass, so they need their pins more than the rest.
+struct prefer_pins {
+  std::vector<preferred_range> ranges{};
+};
+
 struct copy_bytes {
   uint32_t index = 0;
   const std::byte* source = nullptr;
@@ -45,5 +56,6 @@ struct bytes_copied {
 
 LONGSHORE_LOCAL_MESSAGE(borrow_range)
 LONGSHORE_LOCAL_MESSAGE(range_lent)
+LONGSHORE_LOCAL_MESSAGE(prefer_pins)
 LONGSHORE_LOCAL_MESSAGE(copy_bytes)
 LONGSHORE_LOCAL_MESSAGE(bytes_copied)

@@ -56,6 +56,17 @@ TEST_F(pins_of_ten_mebibytes, are_not_asked_for_again_once_refused) {
   EXPECT_TRUE(pins.is_decided(0, memory.size_bytes()));
 }
 
+TEST_F(pins_of_ten_mebibytes, go_to_what_needs_them_most) {
+  pin(0);
+  pins.ask(1);
+  pins.refused(1);
+  EXPECT_TRUE(pins.prefer({true, false, false}).empty()) << "it has them";
+  EXPECT_EQ(pins.prefer({false, false, true}), std::vector<size_t>{2});
+  EXPECT_EQ(pins.pinned_bytes(), 0U);
+  EXPECT_TRUE(pins.is_open(2));
+  EXPECT_TRUE(pins.prefer({true, true, false}).empty()) << "there are none to take";
+}
+
 TEST_F(pins_of_ten_mebibytes, are_released_from_the_end_and_end_with_their_last_copy) {
   for (size_t i = 0; i < 3; ++i)
     pin(i);

@@ -100,6 +100,20 @@ TEST_F(weight_stream, layers_come_out_of_a_host_copy) {
   }
 }
 
+TEST_F(weight_stream, pins_that_are_short_go_to_what_streams) {
+  auto options = with(target);
+  options.holder.pin_segment_bytes = mebibyte;
+  options.pin_budget_bytes = 12 * mebibyte;  // 8 of staging at most
+  const auto loader = started(options);
+  auto lease = loader->load(files.request("model", {path}, hold_choice::pinned));
+  ASSERT_TRUE(lease.has_value()) << to_text(lease.error());
+  wanted.sources.front().copy = lease->lease;
+  const auto model = streamed(*loader, 6 * mebibyte);
+  expect_right_passes(*model, 6);
+  EXPECT_LE(target->counts().registered.most, 12 * mebibyte);
+  EXPECT_EQ(model->status()->disk_bytes, 0U);
+}
+
 TEST_F(weight_stream, any_order_and_any_overlap_of_uses_is_served) {
   const auto loader = started(with(target));
   const auto model = streamed(*loader, 4 * mebibyte);
