@@ -109,11 +109,27 @@ void stream_rule::restart_plan() {
   for (unit_id u = 0; u < units_.size(); ++u)
     if (units_[u].at != place::absent)
       held.push_back(u);
-  plan_.restart(next_step(), capacity_bytes_ - ahead_bytes(), held);
+  plan_.restart(next_step(), capacity_bytes_ - ahead_bytes(), held, weights());
   wanted_.clear();
   next_wanted_ = 0;
   for (auto u : held)
     file(u);
+}
+
+/// How long the steps of a cycle take; as long as their bytes where that is not known. None without room for copies
+/// ahead: where nothing overlaps, nothing is to be spread.
+std::vector<double> stream_rule::weights() const {
+  if (ahead_bytes() == 0)
+    return {};
+  const bool is_known = sum_of(rates_.compute_ns) > 0;
+  std::vector<double> found;
+  for (auto layer : order_) {
+    double bytes = 0;
+    for (auto u : units_of(layer))
+      bytes += static_cast<double>(bytes_of(u));
+    found.push_back(is_known ? static_cast<double>(rates_.compute_ns[layer]) : bytes);
+  }
+  return found;
 }
 
 /// None for a model that fits, and never so much that the plan would have no room for the largest layer.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace longshore {
 namespace {
@@ -56,7 +57,8 @@ void stream_plan::set_order(const std::vector<layer_id>& order, uint64_t first_s
   }
 }
 
-void stream_plan::restart(uint64_t step, uint64_t room_bytes, const std::vector<unit_id>& held) {
+void stream_plan::restart(uint64_t step, uint64_t room_bytes, const std::vector<unit_id>& held,
+                          const std::vector<double>& weights) {
   step_ = step;
   room_bytes_ = room_bytes;
   held_bytes_ = 0;
@@ -68,10 +70,44 @@ void stream_plan::restart(uint64_t step, uint64_t room_bytes, const std::vector<
     hold(u, next[u]);
   std::vector<unit_id> too_much;
   make_room(0, too_much);
+  spread(weights);
+}
+
+/// In the order of the cycle, the bytes of the chosen units keep up with their share of the time.
+void stream_plan::spread(const std::vector<double>& weights) {
+  goes_first_.assign(next_use_.size(), 0);
+  spread_until_ = step_ + order_.size();
+  if (weights.empty())
+    return;
+  std::vector<char> is_used(next_use_.size(), 0);
+  double weight = 0, used_bytes = 0;
+  for (size_t at = 0; at < order_.size(); ++at) {
+    weight += weights[at];
+    for (auto u : shape_.layers[order_[at]])
+      used_bytes += std::exchange(is_used[u], 1) ? 0 : static_cast<double>(shape_.unit_bytes[u]);
+  }
+  const auto absent_bytes = used_bytes - static_cast<double>(room_bytes_);
+  if (absent_bytes <= 0 || weight <= 0)
+    return;
+  double due_bytes = 0;
+  for (size_t at = 0; at < order_.size(); ++at) {
+    due_bytes += absent_bytes * weights[at] / weight;
+    for (auto u : shape_.layers[order_[at]])
+      if (const auto bytes = static_cast<double>(shape_.unit_bytes[u]);
+          std::exchange(is_used[u], 0) && due_bytes >= bytes / 2) {
+        goes_first_[u] = 1;
+        due_bytes -= bytes;
+      }
+  }
 }
 
 void stream_plan::advance(std::vector<unit_id>& wanted, std::vector<unit_id>& let_go) {
   const auto& units = units_at(step_);
+  for (auto u : units)
+    if (holds(u) && next_use_[u] != step_) {  // it was to go first, and did not have to
+      drop(u);
+      hold(u, step_);
+    }
   const auto missing = missing_bytes(units);
   if (missing > 0 && make_room(missing, let_go))
     for (auto u : units)
@@ -96,7 +132,8 @@ void stream_plan::pass_step() {
     if (!holds(u))
       continue;
     drop(u);
-    hold(u, step_ + distances_[first_distance_[place(step_)] + i]);
+    const bool goes_first = step_ < spread_until_ && goes_first_[u];
+    hold(u, step_ + distances_[first_distance_[place(step_)] + i] + (goes_first ? order_.size() : 0));
   }
   ++step_;
 }
@@ -189,7 +226,7 @@ double stream_plan::loss(const std::vector<unit_id>& victims) const {
 uint64_t stream_plan::bytes_of_passes(size_t passes, uint64_t room_bytes, double distance_exponent) const {
   auto played = *this;
   played.set_distance_exponent(distance_exponent);
-  played.restart(first_step_, room_bytes, {});
+  played.restart(first_step_, room_bytes, {}, {});
   uint64_t bytes = 0;
   std::vector<unit_id> wanted, let_go;
   for (size_t i = 0; i < passes * order_.size(); ++i) {

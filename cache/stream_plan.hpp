@@ -44,8 +44,10 @@ public:
   /// What so many cycles would move, begun with nothing in so much room.
   uint64_t bytes_of_passes(size_t passes, uint64_t room_bytes, double distance_exponent) const;
 
-  /// From this step on, with what of `held` is worth keeping in the room.
-  void restart(uint64_t step, uint64_t room_bytes, const std::vector<unit_id>& held);
+  /// From this step on, with what of `held` is worth keeping in the room. `weights`: by place in the cycle, how long
+  /// its step takes, in any unit; none: nothing is spread.
+  void restart(uint64_t step, uint64_t room_bytes, const std::vector<unit_id>& held,
+               const std::vector<double>& weights);
 
   /// Plans the next step. Appends the units that come for it to `wanted`, those that go for them to `let_go`.
   void advance(std::vector<unit_id>& wanted, std::vector<unit_id>& let_go);
@@ -77,6 +79,7 @@ private:
   size_t place(uint64_t step) const { return static_cast<size_t>((step - first_step_) % order_.size()); }
   const std::vector<unit_id>& units_at(uint64_t step) const { return shape_.layers[order_[place(step)]]; }
   void hold(unit_id unit, uint64_t next_use);
+  void spread(const std::vector<double>& weights);
   uint64_t missing_bytes(std::span<const unit_id> units) const;
   bool make_room(uint64_t bytes, std::vector<unit_id>& let_go);
   std::vector<unit_id> farthest(uint64_t enough_bytes, size_t others) const;
@@ -96,6 +99,8 @@ private:
   std::vector<uint64_t> next_use_;                      // by unit; `absent` when not held
   std::vector<uint64_t> free_from_;                     // by unit
   std::vector<char> barred_;                            // by unit
+  std::vector<char> goes_first_;                        // by unit, before `spread_until_`
+  uint64_t spread_until_ = 0;
 };
 
 }  // namespace longshore

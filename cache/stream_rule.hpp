@@ -88,6 +88,7 @@ private:
   void go_to(size_t position);
   void find_places();
   void restart_plan();
+  std::vector<double> weights() const;
   uint64_t ahead_bytes() const;
   void choose();
   uint64_t chosen_ahead() const;

@@ -3,6 +3,7 @@
 #include "cache/stream_rule.hpp"
 
 #include <gtest/gtest.h>
+#include <numeric>
 
 #include "stream_fixture.hpp"
 
@@ -286,6 +287,22 @@ TEST(stream_rule, room_ahead_is_chosen_by_what_a_pass_takes) {
     rule.begin_pass();
     EXPECT_GE(rule.counts().ahead_bytes, g.at_least_bytes) << g.what;
     EXPECT_LE(rule.counts().ahead_bytes, g.at_most_bytes) << g.what;
+  }
+}
+
+TEST(stream_rule, copies_of_a_pass_are_spread_over_it) {
+  constexpr layer_id layers = 32;
+  streamed_model model{row(std::vector<uint64_t>(layers, 10)), 250, with_ahead(10)};  // 24 and one ahead: 8 are absent
+  std::vector<layer_id> order(layers);
+  std::iota(order.begin(), order.end(), layer_id{0});
+  for (int i = 0; i < 5; ++i)
+    model.pass(order);
+  const auto before = model.fetched_bytes();
+  model.begin_pass();
+  for (auto layer : order) {
+    model.use(layer);
+    const double share = (layer + 1.0) / layers;
+    EXPECT_NEAR(static_cast<double>(model.fetched_bytes() - before), 80 * share, 20) << "at layer " << layer;
   }
 }
 
