@@ -62,7 +62,7 @@ uint64_t moved_by_rule(const instance& given) {
 }
 
 /// Belady's: of what is there, the one that is needed last makes room.
-uint64_t moved_by_belady(const instance& given) {
+uint64_t moved_by_belady(const instance& given, size_t pass_count = passes) {
   const auto frames = given.room_bytes / given.unit_bytes.front();
   const auto uses = given.order.size();
   std::vector<size_t> next_use(given.unit_bytes.size());
@@ -74,7 +74,7 @@ uint64_t moved_by_belady(const instance& given) {
   };
   std::vector<unit_id> there;
   uint64_t moved = 0;
-  for (size_t step = 0; step < passes * uses; ++step) {
+  for (size_t step = 0; step < pass_count * uses; ++step) {
     const auto now = given.order[step % uses];
     next_use[now] = use_after(step);
     if (std::find(there.begin(), there.end(), now) != there.end())
@@ -149,6 +149,32 @@ TEST(stream_optimum, units_of_one_size_move_as_belady_moves_them) {
     ASSERT_LE(found.ratios.back(), 1.02) << "in instance " << number;
   }
   found.print("one size, Belady");
+}
+
+/// The rule has to find out the order, and is held against the reference from the fourth pass on.
+TEST(stream_optimum, an_order_that_was_learned_is_as_good) {
+  constexpr size_t first = 3, last = first + 24;
+  comparison found;
+  for (uint32_t number = 1; number <= 500; ++number) {
+    std::mt19937 rng{number};
+    const auto given = random_instance(rng, 2 + rng() % 23, true);
+    stream_shape shape{given.unit_bytes, {}};
+    for (unit_id u = 0; u < given.unit_bytes.size(); ++u)
+      shape.layers.push_back({u});
+    stream_limits limits;
+    limits.ahead_bytes = given.ahead_bytes;
+    streamed_model model{shape, given.room_bytes + given.ahead_bytes, limits};
+    for (size_t i = 0; i < first; ++i)
+      model.pass(given.order);
+    const auto before = model.fetched_bytes() - model.unused_bytes();
+    for (size_t i = first; i < last; ++i)
+      model.pass(given.order);
+    ASSERT_EQ(model.fault, "") << "in instance " << number;
+    found.add(model.fetched_bytes() - model.unused_bytes() - before,
+              moved_by_belady(given, last) - moved_by_belady(given, first));
+  }
+  found.print("learned, Belady");
+  EXPECT_LE(found.total(), 1.02);
 }
 
 TEST(stream_optimum, units_of_different_sizes_move_hardly_more_than_they_must) {
