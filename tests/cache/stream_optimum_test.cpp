@@ -15,8 +15,8 @@ using namespace longshore;
 
 namespace {
 
-constexpr int passes = 12;  // few, for what is exhaustive
-constexpr int long_run = 50;
+constexpr size_t passes = 12;  // few, for what is exhaustive
+constexpr size_t long_run = 50;
 constexpr uint64_t instances = 5'000;  // of each of the two kinds
 
 struct instance {
@@ -46,7 +46,7 @@ instance random_instance(std::mt19937& rng, size_t units, bool of_one_size) {
 
 /// The rule's moves for the uses of these passes: without those that the end finds still to be used, and with those of
 /// units that left unused.
-uint64_t moved_by_rule(const instance& given, int of_passes) {
+uint64_t moved_by_rule(const instance& given, size_t pass_count) {
   stream_shape shape{given.unit_bytes, {}};
   for (auto u : given.order)
     shape.layers.push_back({u});
@@ -56,14 +56,14 @@ uint64_t moved_by_rule(const instance& given, int of_passes) {
   EXPECT_EQ(model.rule.counts().ahead_bytes, given.ahead_bytes);
   std::vector<layer_id> uses(given.order.size());
   std::iota(uses.begin(), uses.end(), layer_id{0});
-  for (int i = 0; i < of_passes; ++i)
+  for (size_t i = 0; i < pass_count; ++i)
     model.pass(uses);
   EXPECT_EQ(model.fault, "");
   return model.fetched_bytes() - model.unused_bytes();
 }
 
 /// Belady's: of what is there, the one that is needed last makes room.
-uint64_t moved_by_belady(const instance& given, int of_passes) {
+uint64_t moved_by_belady(const instance& given, size_t pass_count) {
   const auto frames = given.room_bytes / given.unit_bytes.front();
   const auto uses = given.order.size();
   std::vector<size_t> next_use(given.unit_bytes.size());
@@ -75,7 +75,7 @@ uint64_t moved_by_belady(const instance& given, int of_passes) {
   };
   std::vector<unit_id> there;
   uint64_t moved = 0;
-  for (size_t step = 0; step < static_cast<size_t>(of_passes) * uses; ++step) {
+  for (size_t step = 0; step < pass_count * uses; ++step) {
     const auto now = given.order[step % uses];
     next_use[now] = use_after(step);
     if (std::find(there.begin(), there.end(), now) != there.end())
@@ -98,7 +98,7 @@ uint64_t least_moved(const instance& given) {
     for (size_t u = 0; u < units; ++u)
       bytes[set] += set >> u & 1 ? given.unit_bytes[u] : 0;
   cost[0] = 0;
-  for (int pass = 0; pass < passes; ++pass)
+  for (size_t pass = 0; pass < passes; ++pass)
     for (auto now : given.order) {
       const auto bit = size_t{1} << now;
       std::fill(next.begin(), next.end(), no_way);
@@ -150,6 +150,32 @@ TEST(stream_optimum, units_of_one_size_move_as_belady_moves_them) {
     ASSERT_LE(found.ratios.back(), 1.02) << "in instance " << number;
   }
   found.print("one size, Belady");
+}
+
+/// The rule has to find out the order, and is held against the reference from the fourth pass on.
+TEST(stream_optimum, an_order_that_was_learned_is_as_good) {
+  constexpr size_t first = 3, last = first + 24;
+  comparison found;
+  for (uint32_t number = 1; number <= 500; ++number) {
+    std::mt19937 rng{number};
+    const auto given = random_instance(rng, 2 + rng() % 23, true);
+    stream_shape shape{given.unit_bytes, {}};
+    for (unit_id u = 0; u < given.unit_bytes.size(); ++u)
+      shape.layers.push_back({u});
+    stream_limits limits;
+    limits.ahead_bytes = given.ahead_bytes;
+    streamed_model model{shape, given.room_bytes + given.ahead_bytes, limits};
+    for (size_t i = 0; i < first; ++i)
+      model.pass(given.order);
+    const auto before = model.fetched_bytes() - model.unused_bytes();
+    for (size_t i = first; i < last; ++i)
+      model.pass(given.order);
+    ASSERT_EQ(model.fault, "") << "in instance " << number;
+    found.add(model.fetched_bytes() - model.unused_bytes() - before,
+              moved_by_belady(given, last) - moved_by_belady(given, first));
+  }
+  found.print("learned, Belady");
+  EXPECT_LE(found.total(), 1.02);
 }
 
 TEST(stream_optimum, units_of_different_sizes_move_hardly_more_than_they_must) {

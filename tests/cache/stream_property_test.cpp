@@ -203,7 +203,7 @@ private:
 };
 
 TEST(stream_property, any_history_keeps_its_promises) {
-  constexpr uint64_t histories = 20'000;
+  constexpr uint64_t histories = 8'000;
   tally t;
   for (uint64_t number = 1; number <= histories; ++number) {
     stream_history history{number, t};
