@@ -67,4 +67,12 @@ def _read_config() -> preload_config.PreloadConfig:
         log.warning("Longshore: %s: %s", path, problem)
     if config.verbose:
         log.setLevel(logging.DEBUG)
+        log.addFilter(_said_aloud)
     return config
+
+
+def _said_aloud(record: logging.LogRecord) -> bool:
+    """Details come as news: ComfyUI's own handlers let nothing less through."""
+    if record.levelno < logging.INFO:
+        record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
+    return True

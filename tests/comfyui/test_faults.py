@@ -132,6 +132,7 @@ def test_preloading_says_what_failed_and_a_workflow_waits_for_its_own(own_server
     # The last of the list is asked for while the others are loading.
     chosen = {"L": node("LongshorePreloadedDiffusionModel", key="unet.safetensors_default"), **show("L", 1)}
     assert server.run(chosen).text("show") == "unet.safetensors, weight_dtype: default"
+    assert "bytes shared" in server.log  # that is said only where the configuration is verbose
     info = server.run({"I": node("LongshoreCacheInfo")}).text("I")
     assert "gone.safetensors: failed" in info
     problems = server.json("/longshore/status")["config"]["problems"]

@@ -77,6 +77,16 @@ def test_another_kind_under_the_key_names_both_kinds(real, mode):
     assert "vae" in message and "ckpt" in message
 
 
+@pytest.mark.parametrize("mode", ["Auto", "Read Only"])
+def test_a_checkpoint_loader_takes_an_unclip_checkpoints_key(real, mode):
+    unclip = node("LongshoreUnCLIPCheckpointLoader", ckpt_name=CKPT, key_opt="with vision")
+    assert key_of(real, {"L": unclip}, 4) == "with vision"
+    expected = real.run(shared(CKPT)).pixels()
+    assert real.run(shared(CKPT, key_opt="with vision", mode=mode)).pixels() == expected
+    kinds = {entry["key"]: entry["kind"] for entry in real.json("/longshore/status")["entries"]}
+    assert kinds["with vision"] == "unclip_ckpt"
+
+
 def test_override_takes_a_key_from_another_kind(real):
     real.run({"L": node("LongshoreVAELoader", vae_name="vae.safetensors", key_opt="taken"), **show("L", 1)})
     expected = real.run(shared(CKPT)).pixels()
