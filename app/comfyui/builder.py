@@ -65,7 +65,11 @@ class Builder:
         """model: names to tensors, with `metadata`. Raises RuntimeError where ComfyUI does not know such a model."""
         # Tensors of inference mode, which workflows run in, and others cannot trade places.
         with torch.inference_mode(False), torch.no_grad(), AliasWeights() as counted:
-            parts = _BUILD[recipe.kind](self, recipe, model)
+            try:
+                parts = _BUILD[recipe.kind](self, recipe, model)
+            except (LookupError, TypeError, AttributeError) as error:  # how ComfyUI says that tensors are missing
+                what = f"ComfyUI can make no {recipe.kind} of {', '.join(recipe.files)}, tensors may be missing: {error}"
+                raise RuntimeError(what) from error
         if self.hold == "mapped":
             _drop_copied(model, counted.copied)
         log.debug("%s: %d bytes shared, %d copied", recipe.files, counted.aliased_bytes, counted.copied_bytes)

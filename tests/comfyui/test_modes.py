@@ -264,6 +264,29 @@ def test_no_file_is_loaded_that_no_menu_shows(real, name):
 
 
 @pytest.mark.parametrize(
+    "path, body, problem",
+    [
+        ("load", [], "a JSON object is expected"),
+        ("load", {"kind": ["vae"]}, "there is no kind ['vae']"),
+        ("load", {"kind": "vae"}, "files: a list is expected"),
+        ("load", {"kind": "vae", "files": []}, "one file is expected"),
+        ("load", {"kind": "vae", "files": ["vae.safetensors"], "key": 3}, "key: text is expected"),
+        ("load", {"kind": "text_encoder", "files": ["clip3.safetensors"], "type": {}}, "there is no type {}"),
+        ("pin", {"pinned": True}, "key: text is expected"),
+        ("pin", {"key": "nothing here", "pinned": True}, "nothing is cached under 'nothing here'"),
+        ("evict", "all", "a JSON object is expected"),
+    ],
+)
+def test_a_wrong_request_says_what_is_wrong(real, path, body, problem):
+    status, answer = real.request(f"/longshore/{path}", body)
+    assert status == 400 and problem in json.loads(answer)["error"]
+
+
+def test_a_wrong_request_to_free_is_answered_as_ever(real):
+    assert real.request("/free", [])[0] == 500 and real.is_alive()
+
+
+@pytest.mark.parametrize(
     "headers, allowed",
     [
         ({}, True),
