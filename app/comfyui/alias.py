@@ -19,12 +19,14 @@ class AliasWeights(TorchFunctionMode):
     """In `with AliasWeights() as counted:` parameters take the tensors that are copied into them.
 
     aliased_bytes, copied_bytes: how much was taken and how much had to be converted or copied after all.
+    copied: the tensors that the latter came from.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.aliased_bytes = 0
         self.copied_bytes = 0
+        self.copied: list[torch.Tensor] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.Tensor.copy_ and isinstance(args[0], torch.nn.Parameter) and len(args) == 2 and not kwargs:
@@ -35,6 +37,7 @@ class AliasWeights(TorchFunctionMode):
         same_place = parameter.device == source.device and parameter.shape == source.shape
         if not same_place or parameter.dtype != source.dtype or not source.is_contiguous():
             self.copied_bytes += parameter.nbytes
+            self.copied.append(source)
             return parameter.copy_(source)
         self.aliased_bytes += parameter.nbytes
         parameter.data = source

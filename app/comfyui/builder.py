@@ -21,6 +21,7 @@ import nodes
 import torch
 from safetensors import safe_open
 
+from . import pages
 from .alias import AliasWeights
 from .recipe import Recipe
 
@@ -54,14 +55,23 @@ class Built:
 
 
 class Builder:
+    """hold: the runtime's memory, which no change of the file reaches, or with "alias" the page cache's, which is less."""
+
     def __init__(self, weights: str = "auto") -> None:
         self.weights = weights
+        self.hold = "mapped" if weights == "alias" else "owned"
 
     def build(self, recipe: Recipe, model: Any) -> Built:
         """model: names to tensors, with `metadata`. Raises RuntimeError where ComfyUI does not know such a model."""
         # Tensors of inference mode, which workflows run in, and others cannot trade places.
         with torch.inference_mode(False), torch.no_grad(), AliasWeights() as counted:
-            parts = _BUILD[recipe.kind](self, recipe, model)
+            try:
+                parts = _BUILD[recipe.kind](self, recipe, model)
+            except (LookupError, TypeError, AttributeError) as error:  # how ComfyUI says that tensors are missing
+                what = f"ComfyUI can make no {recipe.kind} of {', '.join(recipe.files)}, tensors may be missing: {error}"
+                raise RuntimeError(what) from error
+        if self.hold == "mapped":
+            _drop_copied(model, counted.copied)
         log.debug("%s: %d bytes shared, %d copied", recipe.files, counted.aliased_bytes, counted.copied_bytes)
         return Built(parts)
 
@@ -70,8 +80,9 @@ class Builder:
             return Built(_STOCK[recipe.kind](recipe), stock=True)
 
     def dtype(self, recipe: Recipe, paths: list[str]) -> "dict[str, torch.dtype] | None":
-        """What the runtime shall cast tensors to while it reads them, by what their names begin with."""
-        if recipe.kind == "text_encoder":
+        """What the runtime shall cast tensors to while it reads them, by what their names begin with. What is mapped
+        is not cast: of an alias, ComfyUI converts the VAE."""
+        if recipe.kind == "text_encoder" or self.hold == "mapped":
             return None
         if recipe.kind == "vae":
             return {"": _vae_dtype()}
@@ -97,7 +108,7 @@ class Builder:
         rules = {}
         if recipe.kind != "diffusion_model":
             rules.update(dict.fromkeys(config.vae_key_prefix, _vae_dtype()))
-        if self.weights == "auto" and config.quant_config is None and recipe.weight_dtype == "default":
+        if config.quant_config is None and recipe.weight_dtype == "default":
             dtype = mm.unet_dtype(
                 model_params=comfy.utils.calculate_parameters(tensors, prefix),
                 supported_dtypes=list(config.supported_inference_dtypes),
@@ -204,6 +215,14 @@ _STOCK = {
     "text_encoder": _stock_text_encoder,
     "vae": lambda recipe: nodes.VAELoader().load_vae(recipe.files[0]),
 }
+
+
+def _drop_copied(model: Any, copied: list[torch.Tensor]) -> None:
+    """What ComfyUI has converted needs no page of the file's any more."""
+    of_the_file = {tensor.data_ptr() for part in model.parts for tensor in part.values()}
+    for tensor in copied:
+        if tensor.data_ptr() in of_the_file:
+            pages.drop(tensor)
 
 
 def load_to_device(parts: list[Any]) -> None:

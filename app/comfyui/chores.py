@@ -18,10 +18,10 @@ log = logging.getLogger("longshore")
 
 
 class Chores:
-    """queue: ComfyUI's queue of prompts, before its thread has started."""
+    """queue: ComfyUI's queue of prompts, before its thread has started. rest: called each time before it waits."""
 
-    def __init__(self, queue: Any) -> None:
-        self._queue, self._get = queue, queue.get
+    def __init__(self, queue: Any, rest: Callable[[], None]) -> None:
+        self._queue, self._get, self._rest = queue, queue.get, rest
         self._waiting: "deque[tuple[Callable[[], None], threading.Event]]" = deque()
         self._worker: "int | None" = None
         queue.get = self._chores_then_get
@@ -40,6 +40,7 @@ class Chores:
     def _chores_then_get(self, timeout: "float | None" = None) -> Any:
         self._worker = threading.get_ident()
         self._do_all()
+        self._rest()
         item = self._get(timeout)
         self._do_all()  # what came while it waited may have come before the workflow
         return item

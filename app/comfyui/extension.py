@@ -26,10 +26,10 @@ async def _start(_: web.Application) -> None:
     pack().start()
 
 
-async def _free(request: web.Request, _: web.StreamResponse) -> None:
-    """ComfyUI's own handler has answered /free; the cache does its part. Unloading the models lets go of what nobody
-    uses, freeing the memory empties the cache."""
-    if request.method != "POST" or request.path not in ("/free", "/api/free"):
+async def _free(request: web.Request, response: web.StreamResponse) -> None:
+    """ComfyUI's own handler has answered /free; where it did as asked, the cache does its part. Unloading the models
+    lets go of what nobody uses, freeing the memory empties the cache."""
+    if request.method != "POST" or request.path not in ("/free", "/api/free") or response.status != 200:
         return
     wanted = await request.json()
     if wanted.get("free_memory"):

@@ -9,7 +9,7 @@ import folder_paths
 import longshore
 from server import PromptServer
 
-from . import preload_config
+from . import pages, preload_config
 from .builder import Builder, load_to_device, plain_paths
 from .chores import Chores
 from .data import CLEAR_ALL, DataCache
@@ -25,9 +25,10 @@ _WEIGHTS = "LONGSHORE_WEIGHTS"
 class Pack:
     def __init__(self) -> None:
         self.config = _read_config()
-        self.runtime = longshore.Runtime()
+        # Memory that was freed is the machine's: whoever frees it in ComfyUI wants it elsewhere.
+        self.runtime = longshore.Runtime(warm=os.environ.get("LONGSHORE_WARM", 0))
         self.builder = Builder(os.environ.get(_WEIGHTS, self.config.weights))
-        self.chores = Chores(PromptServer.instance.prompt_queue)
+        self.chores = Chores(PromptServer.instance.prompt_queue, pages.trim)
         self.store = ModelStore(self.runtime, self.builder, plain_paths, self.chores)
         self.data = DataCache(self.runtime.cache, self.chores)
         self.preloader = Preloader(self.store, self.config)
@@ -66,4 +67,12 @@ def _read_config() -> preload_config.PreloadConfig:
         log.warning("Longshore: %s: %s", path, problem)
     if config.verbose:
         log.setLevel(logging.DEBUG)
+        log.addFilter(_said_aloud)
     return config
+
+
+def _said_aloud(record: logging.LogRecord) -> bool:
+    """Details come as news: ComfyUI's own handlers let nothing less through."""
+    if record.levelno < logging.INFO:
+        record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
+    return True

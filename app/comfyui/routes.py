@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import folder_paths
 from aiohttp import web
 
+from .nodes_loaders import text_encoder_types
 from .pack import pack
 from .recipe import FOLDERS, WEIGHT_DTYPES, Recipe, text_encoder
 
@@ -101,36 +102,52 @@ async def _files(_: web.Request) -> dict[str, list[str]]:
 
 
 async def _load(request: web.Request) -> dict[str, str]:
-    wanted = await request.json()
+    wanted = await _object(request)
     recipe = _recipe(wanted)
-    key = recipe.key_for(str(wanted.get("key", "")))
+    key = recipe.key_for(_text(wanted, "key", ""))
     await asyncio.to_thread(pack().store.load, recipe, key)
     return {"key": key}
 
 
 async def _pin(request: web.Request) -> dict[str, Any]:
-    wanted = await request.json()
-    key, pinned = str(wanted["key"]), bool(wanted["pinned"])
+    wanted = await _object(request)
+    key, pinned = _text(wanted, "key"), bool(wanted.get("pinned"))
     cache = pack().runtime.cache
     await asyncio.to_thread(cache.pin if pinned else cache.unpin, key)
     return {"key": key, "pinned": pinned}
 
 
 async def _evict(request: web.Request) -> dict[str, str]:
-    key = str((await request.json())["key"])
+    key = _text(await _object(request), "key")
     if key not in pack().data:
         raise ValueError(f"there is no {key!r} in the cache")
     await asyncio.to_thread(pack().store.remove, key)
     return {"key": key}
 
 
+async def _object(request: web.Request) -> dict[str, Any]:
+    wanted = await request.json()
+    if not isinstance(wanted, dict):
+        raise ValueError("a JSON object is expected")
+    return wanted
+
+
+def _text(wanted: dict[str, Any], name: str, default: Any = None) -> str:
+    value = wanted.get(name, default)
+    if not isinstance(value, str):
+        raise ValueError(f"{name}: text is expected")
+    return value
+
+
 def _recipe(wanted: dict[str, Any]) -> Recipe:
     """Names that no menu shows are refused, and so is any path out of the model folders."""
     kind = _one_of(wanted.get("kind"), _LOADABLE, "kind")
-    known = folder_paths.get_filename_list(FOLDERS[kind])
-    files = [_one_of(name, known, "file") for name in wanted.get("files", [])]
+    known, files = folder_paths.get_filename_list(FOLDERS[kind]), wanted.get("files")
+    if not isinstance(files, list):
+        raise ValueError("files: a list is expected")
+    files = [_one_of(name, known, "file") for name in files]
     if kind == "text_encoder":
-        return text_encoder(files, str(wanted.get("type", "stable_diffusion")))
+        return text_encoder(files, _one_of(wanted.get("type", "stable_diffusion"), text_encoder_types(), "type"))
     if len(files) != 1:
         raise ValueError("one file is expected")
     dtype = _one_of(wanted.get("weight_dtype", "default"), WEIGHT_DTYPES, "weight_dtype")

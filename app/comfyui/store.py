@@ -165,6 +165,7 @@ class ModelStore:
                 key,
                 kind=kind,
                 mode=_RUNTIME_MODES[mode],
+                hold=self._builder.hold,
                 dtype=dtype,
                 framework="torch",
                 progress=watch.progress,

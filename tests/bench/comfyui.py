@@ -70,7 +70,7 @@ class Measurement:
 
     def __init__(self, contestant, base, arguments, state):
         self._contestant, self._base, self._state, self._load_only = contestant, base, state, arguments.load_only
-        self._program = arguments.work / "comfyui-copy" if contestant.preloads == "pack" else arguments.comfyui
+        self._program = base if contestant.preloads == "pack" else arguments.comfyui
         self._files = [base / "models" / "checkpoints" / name for name in checkpoint_names(arguments)]
 
     def figures(self):
@@ -93,6 +93,7 @@ class Measurement:
         again = self._run(server, seed=2)
         if not self._load_only:
             figures |= {"pixels": first.pixels(), "step": again.seconds["sampler"] / STEPS}
+        self._run(server, seed=2)  # nothing of it runs: whoever tidies up after a picture has done so
         figures["lasting_mib"] = memory.now_mib("RssAnon")
         if self._contestant.key_input:
             figures["hit"] = self._run(server, seed=2, key=self._files[0].name).seconds["L"]
@@ -120,13 +121,13 @@ def checkpoint_names(arguments):
     return [f"{Path(arguments.layout).stem}-{seed}.safetensors" for seed in range(1 if arguments.load_only else 2)]
 
 
-def prepare(work, contestant, names):
+def prepare(arguments, contestant, names):
     """A folder of the contestant's own, with its packs, and links to the checkpoints."""
-    base = work / "".join(c if c.isalnum() else "-" for c in contestant.name)
+    base = arguments.work / "".join(c if c.isalnum() else "-" for c in contestant.name)
     copied = contestant.preloads == "pack"
-    comfyui.base_folder(base, [] if copied else contestant.packs)
     if copied:
-        copy_pack(contestant.packs[0], base)
+        copy_comfyui(arguments.comfyui, base, contestant.packs[0])
+    comfyui.base_folder(base, [] if copied else contestant.packs)
     if contestant.preloads:
         place = base / ("custom_nodes/" + contestant.packs[0].name if copied else "user") / "preload_config.json"
         entries = [{"name": name, "cache_key": "", "enabled": True} for name in names]
@@ -135,21 +136,15 @@ def prepare(work, contestant, names):
     for name in names:
         link = base / "models" / "checkpoints" / name
         link.unlink(missing_ok=True)
-        os.link(work / "checkpoints" / name, link)
+        os.link(arguments.work / "checkpoints" / name, link)
     return base
 
 
-def copy_pack(pack, base):
-    """For the pack whose configuration is a file of its own folder."""
-    place = base / "custom_nodes" / pack.name
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(pack, place, ignore=shutil.ignore_patterns(".git"))
-
-
-def copy_comfyui(source, copy):
-    """For the pack that rewrites ComfyUI's files."""
-    if not copy.exists():
-        shutil.copytree(source, copy, ignore=shutil.ignore_patterns(".git"))
+def copy_comfyui(comfyui_dir, base, pack):
+    """ComfyUI with the pack in it: for one that rewrites ComfyUI's files, and has its configuration among its own."""
+    shutil.rmtree(base, ignore_errors=True)
+    shutil.copytree(comfyui_dir, base, ignore=shutil.ignore_patterns(".git"))
+    shutil.copytree(pack, base / "custom_nodes" / pack.name, ignore=shutil.ignore_patterns(".git"))
 
 
 def write_checkpoints(folder, names, layout):
@@ -179,11 +174,9 @@ def main():
     arguments = parse()
     packs = {name: Path(folder).resolve() for name, folder in (pack.split("=", 1) for pack in arguments.pack)}
     chosen = [c for c in contestants(packs) if not arguments.only or c.name in arguments.only]
-    if any(c.preloads == "pack" for c in chosen):
-        copy_comfyui(arguments.comfyui, arguments.work / "comfyui-copy")
     names = checkpoint_names(arguments)
     write_checkpoints(arguments.work / "checkpoints", names, arguments.layout)
-    bases = {c.name: prepare(arguments.work, c, names) for c in chosen}
+    bases = {c.name: prepare(arguments, c, names) for c in chosen}
     samples = []
     for number in range(arguments.rounds):
         for state in arguments.states:

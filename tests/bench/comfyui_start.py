@@ -29,18 +29,18 @@ def start(program, base, files):
         return sample
 
 
-def prepare(work):
+def prepare(arguments):
     """({contestant: its base folder}, the files to preload)"""
     names = [f"{layout}-0.safetensors" for layout in LAYOUTS]
     for layout, name in zip(LAYOUTS, names):
-        bench.write_checkpoints(work / "checkpoints", [name], layout)
+        bench.write_checkpoints(arguments.work / "checkpoints", [name], layout)
     pack = [comfyui.PACK]
     contestants = {WITHOUT: ([], ""), IDLE: (pack, ""), PRELOADING: (pack, "user")}
     bases = {
-        name: bench.prepare(work, bench.Contestant(f"start {name}", "", packs, preloads=preloads), names)
+        name: bench.prepare(arguments, bench.Contestant(f"start {name}", "", packs, preloads=preloads), names)
         for name, (packs, preloads) in contestants.items()
     }
-    return bases, [work / "checkpoints" / name for name in names]
+    return bases, [arguments.work / "checkpoints" / name for name in names]
 
 
 def report(samples, rounds, preload_bytes):
@@ -73,7 +73,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--work", type=Path, default=bench.HERE.parents[1] / "build" / "bench-comfyui")
     arguments = parser.parse_args()
-    bases, files = prepare(arguments.work)
+    bases, files = prepare(arguments)
     samples = []
     for number in range(-1, arguments.rounds):
         for name, base in bases.items():

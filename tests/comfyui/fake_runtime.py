@@ -115,11 +115,12 @@ class FakeRuntime:
         self.cache = Cache()
         self.before = before
         self.reads = []  # the paths of each load that read files
-        self.dtypes = []
+        self.dtypes, self.holds = [], []
         self.files = {}  # what was read, by the files' identity, dtype
         self._lock = threading.Lock()
 
-    def submit(self, source, key=None, *, kind="data", mode="auto", dtype=None, framework=None, progress=None, **_):
+    def submit(self, source, key=None, *, kind="data", mode="auto", hold="auto", dtype=None, progress=None, **_):
+        self.holds.append(hold)
         return Load(lambda load: self._load(load, source, key, kind, mode, dtype, progress))
 
     prefetch = submit

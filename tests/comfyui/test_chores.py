@@ -13,7 +13,7 @@ def queue():
 
 @pytest.fixture
 def chores(queue):
-    return Chores(queue)
+    return Chores(queue, lambda: None)
 
 
 @pytest.fixture
@@ -55,6 +55,15 @@ def test_a_chore_that_fails_is_logged_and_the_next_is_done(chores, worker, caplo
     chores.do(lambda: 1 / 0)
     assert chores.do(lambda: None).wait(60)
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_before_it_waits_the_thread_rests_with_all_chores_done(queue):
+    order = []
+    chores = Chores(queue, lambda: order.append("rest"))
+    chores.do(lambda: order.append("chore"))
+    queue.put("workflow")
+    order.append(queue.get(timeout=1))
+    assert order == ["chore", "rest", "workflow"]
 
 
 def test_what_is_queued_is_still_given_out(queue, chores):

@@ -15,7 +15,7 @@ def cache():
 def data(cache):
     queue = PromptQueue()
     worker = Worker(queue)
-    yield DataCache(cache, Chores(queue))
+    yield DataCache(cache, Chores(queue, lambda: None))
     worker.stop()
 
 

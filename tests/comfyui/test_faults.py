@@ -48,6 +48,25 @@ def test_a_file_replaced_damaged_and_removed_while_it_is_cached(server, place):
     assert server.run(shared(CKPT)).pixels() == second
 
 
+def test_a_file_that_lacks_tensors_is_an_error_that_names_it(server, place):
+    tensors = models.layout("sd15-tiny")
+    models.write(place.with_name("holes.safetensors"), {n: t for n, t in tensors.items() if "output_blocks.1" not in n})
+    assert "holes.safetensors" in failure(server, shared("holes.safetensors"))["exception_message"]
+    assert server.run(shared(CKPT)).outputs
+
+
+def test_a_file_cut_short_in_place_reaches_no_model_that_is_cached(server, own_base):
+    place = own_base / "models" / "text_encoders" / "cut.safetensors"
+    models.write(place, models.layout("clip_l"), seed=5)
+    place.read_bytes()  # the page cache has it, so it could be mapped
+    loader = {"C": node("LongshoreTextEncoderLoader", model_name1=place.name, type="stable_diffusion", key_opt="cut")}
+    text = {"T": node("CLIPTextEncode", clip=["C", 0], text="a pier"), "P": node("PreviewAny", source=["T", 0])}
+    expected = server.run({**loader, **text}).text("P")
+    os.truncate(place, 1000)
+    loader["C"]["inputs"]["mode"] = "Read Only"
+    assert server.run({**loader, **text}).text("P") == expected
+
+
 def test_a_full_budget_lets_go_of_what_nobody_uses_and_names_who_has_the_rest(own_server, own_base):
     # In memory its F16 is F32: room for one and a half.
     size = os.stat(own_base / "models" / "checkpoints" / CKPT).st_size
@@ -132,6 +151,7 @@ def test_preloading_says_what_failed_and_a_workflow_waits_for_its_own(own_server
     # The last of the list is asked for while the others are loading.
     chosen = {"L": node("LongshorePreloadedDiffusionModel", key="unet.safetensors_default"), **show("L", 1)}
     assert server.run(chosen).text("show") == "unet.safetensors, weight_dtype: default"
+    assert "bytes shared" in server.log  # that is said only where the configuration is verbose
     info = server.run({"I": node("LongshoreCacheInfo")}).text("I")
     assert "gone.safetensors: failed" in info
     problems = server.json("/longshore/status")["config"]["problems"]

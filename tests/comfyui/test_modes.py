@@ -77,6 +77,16 @@ def test_another_kind_under_the_key_names_both_kinds(real, mode):
     assert "vae" in message and "ckpt" in message
 
 
+@pytest.mark.parametrize("mode", ["Auto", "Read Only"])
+def test_a_checkpoint_loader_takes_an_unclip_checkpoints_key(real, mode):
+    unclip = node("LongshoreUnCLIPCheckpointLoader", ckpt_name=CKPT, key_opt="with vision")
+    assert key_of(real, {"L": unclip}, 4) == "with vision"
+    expected = real.run(shared(CKPT)).pixels()
+    assert real.run(shared(CKPT, key_opt="with vision", mode=mode)).pixels() == expected
+    kinds = {entry["key"]: entry["kind"] for entry in real.json("/longshore/status")["entries"]}
+    assert kinds["with vision"] == "unclip_ckpt"
+
+
 def test_override_takes_a_key_from_another_kind(real):
     real.run({"L": node("LongshoreVAELoader", vae_name="vae.safetensors", key_opt="taken"), **show("L", 1)})
     expected = real.run(shared(CKPT)).pixels()
@@ -251,6 +261,29 @@ def test_load_pin_and_evict_by_the_panel(real):
 def test_no_file_is_loaded_that_no_menu_shows(real, name):
     status, body = real.request("/longshore/load", {"kind": "vae", "files": [name]})
     assert status == 400 and "there is no file" in json.loads(body)["error"]
+
+
+@pytest.mark.parametrize(
+    "path, body, problem",
+    [
+        ("load", [], "a JSON object is expected"),
+        ("load", {"kind": ["vae"]}, "there is no kind ['vae']"),
+        ("load", {"kind": "vae"}, "files: a list is expected"),
+        ("load", {"kind": "vae", "files": []}, "one file is expected"),
+        ("load", {"kind": "vae", "files": ["vae.safetensors"], "key": 3}, "key: text is expected"),
+        ("load", {"kind": "text_encoder", "files": ["clip3.safetensors"], "type": {}}, "there is no type {}"),
+        ("pin", {"pinned": True}, "key: text is expected"),
+        ("pin", {"key": "nothing here", "pinned": True}, "nothing is cached under 'nothing here'"),
+        ("evict", "all", "a JSON object is expected"),
+    ],
+)
+def test_a_wrong_request_says_what_is_wrong(real, path, body, problem):
+    status, answer = real.request(f"/longshore/{path}", body)
+    assert status == 400 and problem in json.loads(answer)["error"]
+
+
+def test_a_wrong_request_to_free_is_answered_as_ever(real):
+    assert real.request("/free", [])[0] == 500 and real.is_alive()
 
 
 @pytest.mark.parametrize(

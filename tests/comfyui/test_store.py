@@ -28,7 +28,7 @@ class Built:
 
 class Builder:
     def __init__(self):
-        self.built, self.outputs_freed, self.type = [], 0, None
+        self.built, self.outputs_freed, self.type, self.hold = [], 0, None, "owned"
 
     def build(self, recipe, model):
         self.built.append((recipe, float(model["a"][0, 0])))
@@ -52,7 +52,7 @@ def world(tmp_path):
 
         def __init__(self):
             queue = PromptQueue()
-            self.store = ModelStore(self.runtime, self.builder, self.paths, Chores(queue))
+            self.store = ModelStore(self.runtime, self.builder, self.paths, Chores(queue, lambda: None))
             self.worker = Worker(queue)
 
         def paths(self, recipe):
@@ -292,13 +292,13 @@ def test_two_threads_that_load_the_same_build_it_once(world, write_model):
     assert len(found) == 4 and len(set(map(id, found))) == 1 and len(world.builder.built) == 1
 
 
-def test_the_type_reaches_the_runtime_and_stays_with_the_model(world, write_model):
+def test_type_and_hold_reach_the_runtime_and_the_type_stays_with_the_model(world, write_model):
     write_model("m.safetensors")
     world.builder.type = "float32"
     world.load("m.safetensors", "k")
     world.builder.type = None
     world.load("m.safetensors", "other")
-    assert world.runtime.dtypes == ["float32"]
+    assert world.runtime.dtypes == ["float32"] and set(world.runtime.holds) == {"owned"}
 
 
 def test_a_load_that_waits_for_memory_gets_that_of_models_nobody_uses(world, write_model):

@@ -41,3 +41,10 @@ def test_the_panels_languages_have_the_same_words():
     source = (PACK / "web" / "longshore.js").read_text(encoding="utf-8")
     english, chinese = re.search(r"const WORDS = \{\s*en: \{(.*?)\},\s*zh: \{(.*?)\},\s*\};", source, re.DOTALL).groups()
     assert set(re.findall(r"(\w+): \"", english)) == set(re.findall(r"(\w+): \"", chinese))
+
+
+def test_the_tests_that_the_readme_names_are_there():
+    here = Path(__file__).parent
+    named = set(re.findall(r"`(test_\w+\.py)::(test_\w+)`", (here / "README.md").read_text(encoding="utf-8")))
+    assert len(named) > 30
+    assert [name for name in sorted(named) if f"def {name[1]}(" not in (here / name[0]).read_text(encoding="utf-8")] == []
