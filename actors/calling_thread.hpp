@@ -4,7 +4,9 @@
 /// Owns the actor behind it, which ends with this. One thread: the one that made it. Like `caf::scoped_actor`, but its
 /// mailbox carries the marks of actors/traced_actor.hpp, so that ThreadSanitizer knows which thread waits for which.
 
+#include <algorithm>
 #include <chrono>
+#include <functional>
 #include <string>
 #include <thread>
 
@@ -73,10 +75,17 @@ private:
   caf::strong_actor_ptr actor_;
 };
 
-/// What an actor answers, or `stopped` where nothing comes before the deadline.
+/// Asked every so often whether a wait shall go on.
+struct wait_watch {
+  std::function<bool()> goes_on{};  ///< none: until the answer or the deadline
+  std::chrono::milliseconds interval{20};
+};
+
+/// What an actor answers, or `stopped` where nothing comes before the deadline, or `cancelled` where the wait is not to
+/// go on: what comes later is dropped.
 template <class Answer, class Message>
 expected<Answer> ask(caf::actor_system& system, const caf::actor& whom, std::chrono::milliseconds timeout,
-                     const Message& message) {
+                     const Message& message, const wait_watch& watch = {}) {
   const auto no_answer = [](const std::string& why) {
     return unexpected(error{.code = errc::stopped, .what = "the runtime gave no answer: " + why});
   };
@@ -84,11 +93,23 @@ expected<Answer> ask(caf::actor_system& system, const caf::actor& whom, std::chr
   // The wait has the deadline, not the request: that would wake the thread of CAF's clock for every call.
   const auto asked = self->request(whom, caf::infinite, message);
   expected<Answer> result = tl::unexpected(error{});
+  const auto slice = watch.goes_on ? std::min(timeout, watch.interval) : timeout;
   caf::blocking_actor::accept_one_cond one;
-  self->varargs_receive(
-      one, asked.id(), [&](const Answer& answer) { result = answer; },
-      [&](const caf::error& lost) { result = no_answer(to_string(lost)); },
-      caf::after(timeout) >> [&] { result = no_answer("nothing came before the deadline"); });
+  for (bool over = false; !over; timeout -= slice) {
+    over = true;
+    self->varargs_receive(
+        one, asked.id(), [&](const Answer& answer) { result = answer; },
+        [&](const caf::error& lost) { result = no_answer(to_string(lost)); },
+        caf::after(slice) >>
+            [&] {
+              if (timeout <= slice)
+                result = no_answer("nothing came before the deadline");
+              else if (!watch.goes_on())
+                result = unexpected(error{.code = errc::cancelled, .what = "the wait was given up"});
+              else
+                over = false;
+            });
+  }
   return result;
 }
 

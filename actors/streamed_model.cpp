@@ -96,9 +96,11 @@ expected<stream_parts> spawn_stream(caf::actor_system& system, const stream_requ
 
 streamed_model::~streamed_model() { caf::anon_send_exit(streamer_, caf::exit_reason::user_shutdown); }
 
-expected<std::shared_ptr<layer_use>> streamed_model::acquire(uint32_t layer, bool on_device) {
+expected<std::shared_ptr<layer_use>> streamed_model::acquire(uint32_t layer, bool on_device,
+                                                             std::function<bool()> goes_on) {
   auto answer = ask<layer_answer>(system_, streamer_, acquire_timeout_ + answer_slack,
-                                  acquire_layer{.layer = layer, .on_device = on_device, .deadline = acquire_timeout_});
+                                  acquire_layer{.layer = layer, .on_device = on_device, .deadline = acquire_timeout_},
+                                  {.goes_on = std::move(goes_on)});
   if (!answer)
     return tl::unexpected(answer.error());
   if (!answer->use)

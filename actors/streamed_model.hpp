@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,8 +51,10 @@ public:
 
   const layer_plan& plan() const { return *plan_; }
 
-  /// The layer's weights; with `on_device` they are there once the use's `ready` is over.
-  expected<std::shared_ptr<layer_use>> acquire(uint32_t layer, bool on_device = false);
+  /// The layer's weights; with `on_device` they are there once the use's `ready` is over. `goes_on` is asked every few
+  /// milliseconds while the call waits, and ends it with `cancelled` where it says no.
+  expected<std::shared_ptr<layer_use>> acquire(uint32_t layer, bool on_device = false,
+                                               std::function<bool()> goes_on = {});
 
   /// A pass through the layers begins. The order of uses within passes is what the stream learns.
   void begin_pass();

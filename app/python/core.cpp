@@ -9,8 +9,10 @@
 #include <nanobind/stl/vector.h>
 
 #include "app/python/leased_file.hpp"
+#include "app/python/raised.hpp"
 #include "app/python/reports.hpp"
 #include "app/python/runtime_handle.hpp"
+#include "app/python/stream_surface.hpp"
 #include "gpu/find_device.hpp"
 #include "io/model_folders.hpp"
 #include "io/open_model.hpp"
@@ -21,7 +23,6 @@ namespace longshore::python {
 namespace {
 
 // What is in Python's containers, for who checks types.
-using named_values = nb::typed<nb::dict, nb::str, nb::any>;
 using list_of_files = nb::typed<nb::list, leased_file>;
 using lease_parts = nb::typed<nb::tuple, nb::str, nb::str, uint64_t, bool, list_of_files>;
 using progress_parts = nb::typed<nb::tuple, uint64_t, uint64_t, nb::str>;
@@ -29,11 +30,6 @@ using list_of_events = nb::typed<nb::list, nb::typed<nb::tuple, nb::str, uint64_
 
 /// How often a wait looks for signals: well inside the 100 ms in which Ctrl-C shall end it.
 constexpr std::chrono::milliseconds look_up_interval{20};
-
-/// An error on its way to Python, where longshore/_errors.py makes the exception of it.
-struct failure {
-  error reason;
-};
 
 void translate(const std::exception_ptr& thrown, void*) {
   try {
@@ -46,13 +42,6 @@ void translate(const std::exception_ptr& thrown, void*) {
             .attr("make")(forked ? "forked" : name(e.code).data(), to_text(e), e.path, e.where, e.os_error);
     PyErr_SetObject(made.type().ptr(), made.ptr());
   }
-}
-
-template <class T>
-T value_or_raise(expected<T> result) {
-  if (!result)
-    throw failure{std::move(result.error())};
-  return std::move(*result);
 }
 
 template <class Choice>
@@ -326,6 +315,7 @@ NB_MODULE(_core, m) {
       .def_prop_ro("host_limit", [](runtime_handle& r) {
         return ask(r, [](runtime& it) -> expected<uint64_t> { return it.host_limit_bytes(); });
       });
+  add_streams(m);
   m.def("open_mapped", &open_mapped, nb::arg("path"));
   m.def("start", &start, nb::arg("wanted"));
   m.def(

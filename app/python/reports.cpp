@@ -130,6 +130,29 @@ nb::dict dict_of(const staging_status& status) {
   return all;
 }
 
+nb::dict dict_of(const stream_status& status) {
+  nb::dict waited;
+  for (size_t i = 1; i < status.waited_ns.size(); ++i)  // the first is nothing to wait for
+    waited[name(static_cast<layer_wait>(i))] = static_cast<double>(status.waited_ns[i]) / 1e9;
+  nb::dict all;
+  all["layers"] = status.layers;
+  all["model"] = status.model_bytes;
+  all["budget"] = status.budget_bytes;
+  all["device"] = status.device_bytes;
+  all["device_peak"] = status.device_peak_bytes;
+  all["resident"] = status.counts.resident_bytes;
+  all["passes"] = status.counts.passes;
+  all["uses"] = status.counts.uses;
+  all["hits"] = status.counts.hits;
+  all["departures"] = status.counts.departures;
+  all["moved"] = status.counts.moved_bytes;
+  all["moved_last_pass"] = status.counts.bytes_of_last_pass;
+  all["from_disk"] = status.disk_bytes;
+  all["link_bytes_per_second"] = status.link_bytes_per_s;
+  all["waited_seconds"] = waited;
+  return all;
+}
+
 nb::dict dict_of(const load_progress& news) {
   nb::dict one;
   one["path"] = news.path;

@@ -13,6 +13,7 @@ nanobind::dict dict_of(const model_list& list);
 nanobind::dict dict_of(const pin_status& status);
 nanobind::dict dict_of(const pressure_status& status);
 nanobind::dict dict_of(const staging_status& status);
+nanobind::dict dict_of(const stream_status& status);
 nanobind::dict dict_of(const load_progress& news);
 nanobind::dict dict_of(const preload_config& config);
 

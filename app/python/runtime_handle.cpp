@@ -1,11 +1,9 @@
 #include "app/python/runtime_handle.hpp"
 
-#include <array>
 #include <atomic>
-#include <new>
 #include <utility>
 
-#include <unistd.h>
+#include "app/python/fork_guard.hpp"
 
 namespace longshore::python {
 namespace {
@@ -14,29 +12,6 @@ namespace {
 std::atomic<pid_t>& home_process() {
   static std::atomic<pid_t> process{0};
   return process;
-}
-
-error forked() {
-  return {.code = errc::unsupported,
-          .what =
-              "longshore was started before this process was forked, and its threads did not come along; start "
-              "worker processes with the method 'spawn' or 'forkserver'"};
-}
-
-/// Never freed, from now on: one of its counts is never given back.
-template <class T>
-void leak(const std::shared_ptr<T>& kept) noexcept {
-  alignas(std::shared_ptr<T>) std::array<std::byte, sizeof(std::shared_ptr<T>)> room;
-  new (room.data()) std::shared_ptr<T>(kept);
-}
-
-/// A lease that a forked child never gives back: its registry's threads are the parent's.
-shared_lease guarded(shared_lease lease, pid_t process) {
-  const auto* inner = lease.get();
-  return {inner, [lease = std::move(lease), process](const model_lease*) {
-            if (getpid() != process)
-              leak(lease);
-          }};
 }
 
 /// Of the same files in another type or place it is another key, or each load would put the other out.
@@ -71,6 +46,13 @@ expected<get_model> request_of(const load_order& order) {
 }
 
 }  // namespace
+
+error runtime_handle::forked() {
+  return {.code = errc::unsupported,
+          .what =
+              "longshore was started before this process was forked, and its threads did not come along; start "
+              "worker processes with the method 'spawn' or 'forkserver'"};
+}
 
 bool runtime_handle::in_forked_child() {
   const auto home = home_process().load();

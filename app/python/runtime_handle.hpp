@@ -41,6 +41,7 @@ public:
 
   /// Whether runtimes belong to the process that this one was forked from.
   static bool in_forked_child();
+  static error forked();  ///< what such a process is told
 
   /// Looks for the files on the caller's thread, and waits for nothing else.
   expected<std::shared_ptr<pending_load>> begin(const load_order& order);
@@ -60,11 +61,13 @@ public:
     return work(**running);
   }
 
+  /// The runtime, for what outlives a call.
+  expected<std::shared_ptr<runtime>> get();
+
   const std::shared_ptr<load_board>& board() const { return board_; }
 
 private:
   runtime_handle(std::unique_ptr<runtime> started, std::shared_ptr<load_board> board);
-  expected<std::shared_ptr<runtime>> get();
   std::shared_ptr<pending_load> begin(runtime& running, const lease_request& request, const model_source& source,
                                       bool tells);
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from . import _interpreter  # before all others, since it may refuse
 from ._cache import Cache, CacheStats, Entry
 from ._errors import (
+    AbsentWeightError,
     Error,
     FileError,
     ForkError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "AbsentWeightError",
     "Cache",
     "CacheStats",
     "Entry",

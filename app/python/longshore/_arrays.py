@@ -68,14 +68,22 @@ def _format_type(dtype: Any) -> str:
 
 
 @functools.cache
+def torch_type(name: str) -> Any:
+    import torch
+
+    if not hasattr(torch, _TORCH_NAMES.get(name, "")):
+        raise TypeError(f"torch {torch.__version__} has no type for {name}")
+    return getattr(torch, _TORCH_NAMES[name])
+
+
+def torch_shape(name: str, shape: "tuple[int, ...]") -> "tuple[int, ...]":
+    return (*shape[:-1], shape[-1] // 2) if name == "F4" else shape  # of which torch counts pairs
+
+
+@functools.cache
 def _torch_maker(device: str) -> Maker:
     import torch
 
-    known = {
-        name: (getattr(torch, text), getattr(torch, text).itemsize)
-        for name, text in _TORCH_NAMES.items()
-        if hasattr(torch, text)
-    }
     frombuffer, take, place = torch.frombuffer, None, "cpu"
     if device not in ("cpu", "host"):  # the memory of the device "host" is the CPU's own
         from ._gpu_arrays import taker
@@ -84,11 +92,8 @@ def _torch_maker(device: str) -> Maker:
 
     def make(file: _core.File, address: int, facts: Facts) -> Any:
         name, shape, begin, size = facts
-        if name not in known:
-            raise TypeError(f"torch {torch.__version__} has no type for {name}")
-        dtype, width = known[name]
-        if name == "F4":  # torch counts pairs
-            shape = (*shape[:-1], shape[-1] // 2)
+        dtype, shape = torch_type(name), torch_shape(name, shape)
+        width = dtype.itemsize
         if size == 0:
             return torch.empty(shape, dtype=dtype, device=place)
         if take is not None:

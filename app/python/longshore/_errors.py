@@ -55,6 +55,10 @@ class UnsupportedError(Error, NotImplementedError):
     """This machine or build cannot do it."""
 
 
+class AbsentWeightError(Error, RuntimeError):
+    """A streamed module's weight was used while its layer did not run."""
+
+
 class ForkError(Error, RuntimeError):
     """The runtime was started before this process was forked."""
 

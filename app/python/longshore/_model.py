@@ -49,7 +49,7 @@ class Model(Mapping):  # type: ignore[type-arg]
     def __init__(self, pending: _core.PendingLoad, framework: str, writable: bool) -> None:
         # torch would warn at every tensor of a buffer that is read-only.
         self.key, self.kind, self.generation, self.hit, self._files = pending.taken(writable or framework == "torch")
-        self._framework = framework
+        self._framework, self._pending = framework, pending
 
     @functools.cached_property
     def _tensors(self) -> "dict[str, Where]":

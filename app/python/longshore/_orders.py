@@ -89,7 +89,7 @@ class Order:
         if self.writable and (key is not None or wish["mode"] != "auto" or wish["keep"]):
             raise InvalidArgumentError("what is writable is nobody else's: it has no key, no mode, and is not kept")
         self.wanted: "dict[str, Any]" = {
-            "paths": _paths(source),
+            "paths": paths_of(source),
             "key": key or "",
             "kind": wish["kind"] or "",
             "mode": "unshared" if self.writable else wish["mode"],
@@ -105,7 +105,7 @@ class Order:
         return progress_of(self._progress, self._name)
 
 
-def _paths(source: Source) -> "list[str]":
+def paths_of(source: Source) -> "list[str]":
     if source is None:
         return []
     if isinstance(source, (str, os.PathLike)):
@@ -114,7 +114,7 @@ def _paths(source: Source) -> "list[str]":
 
 
 def _name_of(source: Source) -> str:
-    return ", ".join(os.path.basename(path) for path in _paths(source))
+    return ", ".join(os.path.basename(path) for path in paths_of(source))
 
 
 def _framework(wish: "str | None") -> str:

@@ -86,6 +86,7 @@ class Runtime:
         )
         self._events = Events(self._core.events)
         self.cache = Cache(self._core, self._events)
+        self._streams: "weakref.WeakSet[_core.Stream]" = weakref.WeakSet()
         _open_runtimes.add(self)
 
     def load(self, source: Source, key: "str | None" = None, **how: "Unpack[LoadOptions]") -> Model:
@@ -156,7 +157,10 @@ class Runtime:
         return self._core.host_limit
 
     def close(self) -> None:
-        """Ends it: what loads fails with StoppedError. Tensors that are alive stay good. Safe to call again."""
+        """Ends it: what loads fails with StoppedError, as do streams. Tensors that are alive stay good. Safe to call
+        again."""
+        for stream in list(self._streams):
+            stream.close()
         self._core.close()
         self._events.join()
 

@@ -49,6 +49,33 @@ class Status(NamedTuple):
     pressure: "dict[str, Any]"
 
 
+class StreamStatus(NamedTuple):
+    """How a stream is doing. Bytes, where nothing else is said.
+
+    model: of all its weights on the device. budget: what it may take there; device, device_peak: what it takes now, and
+    at the most so far; resident: layers in it that are there or on their way.
+    passes, uses, hits, departures: begun, of layers, of layers that were all there, and not in the order of the pass
+    before. moved, moved_last_pass, from_disk: to the device, and of it read from the disk.
+    link_bytes_per_second: as measured, 0 before. waited_seconds: for layers, by what they waited for.
+    """
+
+    layers: int
+    model: int
+    budget: int
+    device: int
+    device_peak: int
+    resident: int
+    passes: int
+    uses: int
+    hits: int
+    departures: int
+    moved: int
+    moved_last_pass: int
+    from_disk: int
+    link_bytes_per_second: float
+    waited_seconds: "dict[str, float]"
+
+
 def status_of(core: "_core.Runtime") -> Status:
     budget = core.budget()
     return Status(
