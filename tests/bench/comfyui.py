@@ -6,7 +6,7 @@
 Each round starts a server for each contestant, in turn, and measures in it: the first load of the server, a sampler
 step, a hit, the switch to another checkpoint and back, and a load after /free. Cold and hot files take turns. Prints
 medians with their spread, how they compare with ComfyUI's own, and which bars hold; the same and every sample are in
-results/comfyui-LAYOUT.md and .json. With --load-only no picture is made, and there is one checkpoint: for models that
+results/comfyui-LAYOUT.md and .json, after each round. With --load-only no picture is made, and there is one checkpoint: for models that
 are too large for more.
 """
 import argparse
@@ -27,7 +27,7 @@ import server as comfyui  # noqa: E402
 from process_memory import PeakMemory  # noqa: E402
 from workflows import node, show, txt2img  # noqa: E402
 
-STEPS = 4
+STEPS = 2
 
 
 @dataclass
@@ -37,12 +37,13 @@ class Contestant:
     packs: "list[Path]" = field(default_factory=list)
     environment: "dict[str, str]" = field(default_factory=dict)
     arguments: "tuple[str, ...]" = ()
+    inputs: "dict[str, object]" = field(default_factory=dict)  # which the loader cannot do without
     key_input: str = ""  # of a loader that has a key, the input that takes it
     preloads: str = ""  # where its configuration is: "user" folder of ComfyUI, or its own "pack" folder
 
     def workflow(self, checkpoint, seed, load_only=False, key=""):
         """key: the same model by its key, which is a change of the node, so ComfyUI runs it again."""
-        inputs = {self.key_input: key} if self.key_input else {}
+        inputs = {**self.inputs, **({self.key_input: key} if self.key_input else {})}
         loaders = {"L": node(self.loader, ckpt_name=checkpoint, **inputs)}
         return {**loaders, **show("L", 0)} if load_only else txt2img(loaders, seed=seed, steps=STEPS)
 
@@ -60,8 +61,12 @@ def contestants(packs):
         shared = "CheckpointLoaderSimpleShared //Inspire"
         made.append(Contestant("inspire", shared, [packs["inspire"]], key_input="key_opt"))
     if "snapshot" in packs:
-        cached = "CachedCheckpointLoader"
-        made.append(Contestant("snapshot", cached, [packs["snapshot"]], key_input="cache_key", preloads="pack"))
+        made.append(
+            Contestant(
+                "snapshot", "CachedCheckpointLoader", [packs["snapshot"]], inputs={"use_cache": True},
+                key_input="cache_key", preloads="pack",
+            )
+        )  # fmt: skip
     return made
 
 
@@ -184,7 +189,8 @@ def main():
                 figures = Measurement(c, bases[c.name], arguments, state).figures()
                 samples.append({"contestant": c.name, "state": state, "round": number, **figures})
                 print(json.dumps(samples[-1]), flush=True)
-    print(comfyui_report.write(HERE / "results", Path(arguments.layout).stem, arguments.rounds, samples))
+        text = comfyui_report.write(HERE / "results", Path(arguments.layout).stem, number + 1, samples)
+    print(text)
 
 
 if __name__ == "__main__":

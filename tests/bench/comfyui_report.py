@@ -104,7 +104,7 @@ def write(folder, name, rounds, samples):
             f"`{name}`, medians of {rounds} interleaved rounds with the least and the most, and in bold the share of "
             "stock's. Lasting: after two pictures. A hit runs the loader node once more for what the cache has.",
             table(samples),
-            bars(samples),
+            bars(samples) or "No bar was measured.",
             pixels(samples),
         ]
     )
