@@ -12,6 +12,14 @@ namespace {
 
 constexpr uint64_t populate_step_bytes = 8 << 20;  // short enough for an end to come soon
 
+/// Every `count`th step of the mapping, from the `first`.
+void populate(std::byte* data, uint64_t size_bytes, uint64_t first, uint64_t count, const std::stop_token& stop) {
+  for (auto at = first * populate_step_bytes; at < size_bytes && !stop.stop_requested();
+       at += count * populate_step_bytes)
+    if (::madvise(data + at, std::min(populate_step_bytes, size_bytes - at), MADV_POPULATE_READ) != 0)
+      return;  // an old kernel: each page comes with its first use
+}
+
 }  // namespace
 
 expected<mapping> mapping::of(const model_file& file) {
@@ -31,29 +39,29 @@ expected<mapping> mapping::of(const model_file& file) {
 mapping::mapping(mapping&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)),
       size_bytes_(std::exchange(other.size_bytes_, 0)),
-      populator_(std::move(other.populator_)) {}
+      populators_(std::move(other.populators_)) {}
 
 mapping& mapping::operator=(mapping&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_bytes_, other.size_bytes_);
-  std::swap(populator_, other.populator_);
+  populators_.swap(other.populators_);
   return *this;
 }
 
 void mapping::populate_behind() {
+  const auto count = std::clamp<uint64_t>(std::thread::hardware_concurrency(), 1, populators_.size());
   try {
-    populator_ = std::jthread{[data = data_, size_bytes = size_bytes_](const std::stop_token& stop) {
-      for (uint64_t at = 0; at < size_bytes && !stop.stop_requested(); at += populate_step_bytes)
-        if (::madvise(data + at, std::min(populate_step_bytes, size_bytes - at), MADV_POPULATE_READ) != 0)
-          return;  // an old kernel: each page comes with its first use
-    }};
-  } catch (const std::system_error&) {
-    populator_ = {};  // no thread to be had: the same
+    for (uint64_t first = 0; first < count; ++first)
+      populators_[first] =
+          std::jthread{[data = data_, size_bytes = size_bytes_, first, count](const std::stop_token& stop) {
+            populate(data, size_bytes, first, count, stop);
+          }};
+  } catch (const std::system_error&) {  // no thread to be had: each page comes with its first use
   }
 }
 
 mapping::~mapping() {
-  populator_ = {};  // it needs the pages
+  populators_ = {};  // they need the pages
   if (data_ != nullptr)
     ::munmap(data_, size_bytes_);
 }

@@ -163,6 +163,8 @@ def run_rounds(name, contestants, files, tools, rounds):
         say(f"{name}, round {number + 1} of {rounds}")
         order = random.Random(number).sample(contestants, len(contestants))  # whoever comes before leaves its traces
         for state in ("cold", "hot"):
+            for path in files.values():  # the last cold contestant's folios would be the first hot ones' alone
+                page_cache.make_cold(path)
             for contestant in order:
                 if state in contestant.states:
                     samples.append(measure(contestant, files, state, tools, name not in UNTOUCHED) | {"round": number})

@@ -1,6 +1,8 @@
 // A mapping is the file itself, for as long as it lives.
 #include "io/mapping.hpp"
 
+#include <thread>
+
 #include <gtest/gtest.h>
 
 #include "tests/io/test_files.hpp"
@@ -69,6 +71,25 @@ TEST_F(mapping_of, costs_no_memory_before_it_is_used) {
   make_cold(path);
   const auto mapped = map();
   EXPECT_EQ(pages_in_memory(mapped.data(), mapped.size_bytes()), 0u);
+}
+
+TEST_F(mapping_of, is_populated_whole_while_it_lives) {
+  content = made_bytes((40 << 20) + 77, 3);  // several steps of each thread, and a rest
+  write_file(path, content);
+  auto mapped = map();
+  mapped.populate_behind();
+  const mapping moved{std::move(mapped)};
+  const auto pages = (content.size() + 4095) / 4096;
+  while (pages_mapped(moved.data(), moved.size_bytes()) < pages)
+    std::this_thread::yield();
+  EXPECT_TRUE(shows_content(moved));
+}
+
+TEST_F(mapping_of, ends_while_it_is_populated) {
+  content = made_bytes(40 << 20, 4);
+  write_file(path, content);
+  for (int round = 0; round < 20; ++round)
+    map().populate_behind();
 }
 
 TEST_F(mapping_of, what_cannot_be_mapped_is_an_error) {

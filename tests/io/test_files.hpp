@@ -4,6 +4,7 @@
 /// Owns what it makes until the end of the test. Limits: small files, made in memory. Thread rule: one test's thread.
 /// Fails by std::runtime_error, which fails the test.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -167,6 +168,18 @@ inline size_t pages_in_memory(const std::byte* data, size_t size_bytes) {
   for (const auto page : pages)
     count += page & 1;
   return count;
+}
+
+/// Pages of the range that this process can use without a fault.
+inline size_t pages_mapped(const std::byte* data, size_t size_bytes) {
+  std::ifstream pagemap{"/proc/self/pagemap", std::ios::binary};
+  std::vector<uint64_t> entries((size_bytes + 4095) / 4096);
+  pagemap.seekg(static_cast<std::streamoff>(reinterpret_cast<uintptr_t>(data) / 4096 * sizeof(uint64_t)));
+  if (!pagemap.read(reinterpret_cast<char*>(entries.data()),
+                    static_cast<std::streamsize>(entries.size() * sizeof(uint64_t))))
+    throw std::runtime_error("no pagemap");
+  return static_cast<size_t>(
+      std::count_if(entries.begin(), entries.end(), [](uint64_t entry) { return entry >> 63 == 1; }));
 }
 
 }  // namespace longshore
