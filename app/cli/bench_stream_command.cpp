@@ -110,12 +110,12 @@ void print(const std::vector<row>& rows, const stream_arguments& arguments) {
       arguments.each.origin == stream_origin::disk ? ", or from the disk where that is slower" : "", t.text().c_str());
 }
 
-/// Of the first gigabyte at most: a disk's rate does not depend on more.
+/// Into little memory, since the bench may have less than the model's size.
 expected<double> disk_bytes_per_s(const std::string& path) {
   const auto file = model_file::open(path);
   if (!file)
     return tl::unexpected(file.error());
-  auto memory = arena_pool::make(~uint64_t{0}, 0)->acquire(file->size_bytes());
+  auto memory = arena_pool::make(~uint64_t{0}, 0)->acquire(256 << 20);
   if (!memory)
     return tl::unexpected(memory.error());
   if (auto cold = evict_from_page_cache(path); !cold)

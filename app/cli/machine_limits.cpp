@@ -73,6 +73,7 @@ expected<double> time_disk_direct(const std::string& path, std::span<std::byte> 
   if (!engine)
     return tl::unexpected(engine.error());
   const auto alignment = file->direct_alignment_bytes();
+  const auto room = std::max(block_bytes, memory.size_bytes() / block_bytes * block_bytes);
   const auto begin_ns = trace_now_ns();
   for (uint64_t offset = 0; offset < file->size_bytes(); offset += block_bytes) {
     reads.enter(options.depth);
@@ -80,7 +81,7 @@ expected<double> time_disk_direct(const std::string& path, std::span<std::byte> 
     (*engine)->submit({.tag = offset,
                        .fd = file->direct_fd(),
                        .offset_bytes = offset,
-                       .destination = memory.data() + offset,
+                       .destination = memory.data() + offset % room,
                        .length_bytes = (length + alignment - 1) / alignment * alignment,
                        .path = read_path::direct});
   }

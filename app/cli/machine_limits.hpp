@@ -13,7 +13,7 @@
 
 namespace longshore {
 
-/// Reads the file with O_DIRECT into memory that was touched before: the disk alone.
+/// Reads the file with O_DIRECT into memory that was touched before, over and over where that is less: the disk alone.
 expected<double> time_disk_direct(const std::string& path, std::span<std::byte> memory);
 
 /// Reads the file through the page cache, a thread a core, into memory that was not touched: a plain hot load.
