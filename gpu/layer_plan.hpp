@@ -70,7 +70,7 @@ struct layer_plan {
 };
 
 struct layer_plan_options {
-  uint64_t unit_bytes = 64 << 20;
+  uint64_t unit_bytes = 32 << 20;
   uint64_t gap_bytes = 64 << 10;  ///< up to here, reading on is cheaper than a range of its own
 };
 

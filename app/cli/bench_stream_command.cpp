@@ -88,7 +88,7 @@ void print(const std::vector<row>& rows, const stream_arguments& arguments) {
     json all = json::array();
     for (const auto& r : rows)
       all.push_back(as_json(r));
-    return print_json({{"file", arguments.each.path}, {"layers", arguments.each.layers}, {"steps", all}});
+    return print_json({{"file", arguments.each.path}, {"layers", rows.front().result.layers}, {"steps", all}});
   }
   table t{{"budget", "link", "step s", "bound s", "ratio", "least", "most", "moved a step", "waits"}};
   for (const auto& r : rows) {
@@ -105,7 +105,7 @@ void print(const std::vector<row>& rows, const stream_arguments& arguments) {
   std::printf(
       "%s, %s in %zu layers; compute takes %s s a step; medians of %u steps\n"
       "bound: the slower of compute and the bytes moved over the link%s\n\n%s",
-      arguments.each.path.c_str(), human_bytes(rows.front().result.model_bytes).c_str(), arguments.each.layers,
+      arguments.each.path.c_str(), human_bytes(rows.front().result.model_bytes).c_str(), rows.front().result.layers,
       fixed(rows.front().result.compute_seconds, 3).c_str(), arguments.each.passes,
       arguments.each.origin == stream_origin::disk ? ", or from the disk where that is slower" : "", t.text().c_str());
 }
@@ -184,9 +184,10 @@ void add_bench_stream_command(CLI::App& bench, context& ctx) {
   command->add_option("--compute", arguments->compute_gb_per_s, "weights that compute uses up a second, in GB")
       ->check(CLI::Range(0.001, 1000.0))
       ->capture_default_str();
-  command->add_option("--layers", arguments->each.layers, "how many layers the file is cut into")
-      ->check(CLI::Range(1, 100000))
-      ->capture_default_str();
+  command
+      ->add_option("--layers", arguments->each.layers,
+                   "how many layers of like size the file is cut into (default: its own blocks)")
+      ->check(CLI::Range(1, 100000));
   command->add_option("--passes", arguments->each.passes, "steps that are measured, after two that are not")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();

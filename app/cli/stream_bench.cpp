@@ -28,13 +28,29 @@ private:
   steady::time_point free_at_{};
 };
 
+/// The block of a model that a tensor belongs to: its name up to the number of the innermost of its "...blocks.N." or
+/// "...layers.N."; of a tensor outside of all of them, its first part.
+std::string_view block_of(std::string_view name) {
+  auto block = name.substr(0, name.find('.'));
+  for (size_t dot = name.find('.'); dot != std::string_view::npos; dot = name.find('.', dot + 1)) {
+    const auto digits = name.find_first_not_of("0123456789", dot + 1);
+    const bool is_number = digits != std::string_view::npos && digits > dot + 1 && name[digits] == '.';
+    const auto parent = name.substr(0, dot);
+    if (is_number && (parent.ends_with("blocks") || parent.ends_with("layers")))
+      block = name.substr(0, digits);
+  }
+  return block;
+}
+
+/// `layers`: cut into so many of like size, whatever they are; 0: the model's own blocks.
 std::vector<layer_spec> cut_into_layers(const safetensors_header& header, size_t layers) {
   const auto total = header.tensors.empty() ? 0 : header.tensors.back().end_bytes;
   std::vector<layer_spec> cut;
   for (const auto& tensor : header.tensors) {
     const auto due = std::min<size_t>(layers, 1 + (tensor.begin_bytes * layers) / std::max<uint64_t>(total, 1));
-    if (cut.size() < due)
-      cut.push_back({.name = "layer " + std::to_string(cut.size()), .tensors = {}});
+    const auto name = layers == 0 ? std::string{block_of(tensor.name)} : "layer " + std::to_string(cut.size());
+    if (layers == 0 ? cut.empty() || cut.back().name != name : cut.size() < due)
+      cut.push_back({.name = name, .tensors = {}});
     cut.back().tensors.push_back({0, tensor.name});
   }
   return cut;
@@ -117,7 +133,9 @@ expected<stream_result> measure_stream(const stream_case& wanted, const std::fun
   if (!prepared)
     return tl::unexpected(prepared.error());
   auto& model = *prepared->model;
-  stream_result result{.model_bytes = prepared->model_bytes, .budget_bytes = prepared->budget_bytes};
+  stream_result result{.model_bytes = prepared->model_bytes,
+                       .budget_bytes = prepared->budget_bytes,
+                       .layers = prepared->layer_bytes.size()};
   result.compute_seconds = static_cast<double>(prepared->model_bytes) / wanted.compute_bytes_per_s;
   paced_compute compute;
   auto moved_before = uint64_t{0};

@@ -39,6 +39,7 @@ struct stream_pass {
 struct stream_result {
   uint64_t model_bytes = 0;
   uint64_t budget_bytes = 0;
+  size_t layers = 0;
   double compute_seconds = 0;  ///< of a pass, if nothing had to be waited for
   std::vector<stream_pass> passes{};
   stream_status status{};

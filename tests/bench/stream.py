@@ -29,7 +29,6 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--file", choices=SCENARIOS, default="sdxl", help="which layout to stream")
     parser.add_argument("--passes", type=int, default=5, help="steps of each setting that are measured (default 5)")
-    parser.add_argument("--layers", type=int, default=64, help="layers that the file is cut into (default 64)")
     parser.add_argument("--disk", action="store_true", help="stream from the disk")
     parser.add_argument("--data", type=Path, default=ROOT / "build" / "bench-data", help="where the file is kept")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="where the results go")
@@ -37,10 +36,11 @@ def parse_arguments():
 
 
 def sweep(path, arguments, compute, *options):
-    command = [LONGSHORE_BIN, "bench", "stream", path, "--layers", arguments.layers, "--passes", arguments.passes,
-               "--compute", compute, "--json", *options]  # fmt: skip
+    command = [LONGSHORE_BIN, "bench", "stream", path, "--passes", arguments.passes, "--compute", compute, "--json",
+               *options]  # fmt: skip
     done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, check=True)
-    return [{"compute_gb_per_s": compute, **step} for step in json.loads(done.stdout)["steps"]]
+    found = json.loads(done.stdout)
+    return [{"compute_gb_per_s": compute, "layers": found["layers"], **step} for step in found["steps"]]
 
 
 def measure(arguments):
@@ -52,7 +52,7 @@ def measure(arguments):
                  for step in sweep(path, arguments, compute, "--from", "disk", "--budget", "25,50,75", "--link", "4")]  # fmt: skip
     else:
         steps = sweep(path, arguments, COMPUTE_GB_PER_S)
-    return {"machine": machine(), "file": arguments.file, "file_bytes": path.stat().st_size, "layers": arguments.layers,
+    return {"machine": machine(), "file": arguments.file, "file_bytes": path.stat().st_size, "layers": steps[0]["layers"],
             "passes": arguments.passes, "from": "disk" if arguments.disk else "pinned", "steps": steps}  # fmt: skip
 
 
