@@ -6,6 +6,7 @@ from typing import Callable, Iterator, Mapping, NamedTuple, Sequence, Union
 
 from torch import Tensor, nn
 
+from ._absent import AbsentWeight
 from ._errors import InvalidArgumentError
 
 Names = Union[None, str, Mapping[str, str], Callable[[str], str]]
@@ -16,7 +17,7 @@ _READS_WITHIN = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.Transform
 
 
 class Weight(NamedTuple):
-    """A place for a tensor in a module. tensor: its name in the model."""
+    """A place for a tensor in a module. tensor: its name in the model. aliases: all names that the module has for it."""
 
     module: nn.Module
     key: str
@@ -24,6 +25,7 @@ class Weight(NamedTuple):
     name: str
     tensor: str
     original: Tensor
+    aliases: "tuple[str, ...]"
 
     def put(self, value: "Tensor") -> None:
         places = self.module._parameters if self.is_parameter else self.module._buffers
@@ -67,12 +69,15 @@ def _places(module: nn.Module) -> "Iterator[tuple[str, str, nn.Module, str, bool
 def weights_of(module: nn.Module, shapes: "Mapping[str, tuple[int, ...]]", names: Names, strict: bool) -> "list[Weight]":
     """The module's weights that the model has; InvalidArgumentError where one has what the other lacks."""
     aliases: "dict[int, list[str]]" = {}
-    for every in (module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)):
-        for name, tensor in every:
-            aliases.setdefault(id(tensor), []).append(_tensor_name(name, names))
+    for reachable in (module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)):
+        for name, tensor in reachable:
+            aliases.setdefault(id(tensor), []).append(name)
     found, used = [], set()
     for name, _, inner, key, is_parameter, tensor in _places(module):
-        there = [alias for alias in aliases[id(tensor)] if alias in shapes]
+        if isinstance(tensor, AbsentWeight):
+            raise InvalidArgumentError(f"the module is streamed already: {name!r}")
+        every = tuple(aliases[id(tensor)])
+        there = [wanted for alias in every if (wanted := _tensor_name(alias, names)) in shapes]
         used.update(there)
         if not there:
             _check_absent(name, _tensor_name(name, names), key in inner._non_persistent_buffers_set, tensor, shapes, strict)
@@ -81,14 +86,14 @@ def weights_of(module: nn.Module, shapes: "Mapping[str, tuple[int, ...]]", names
             raise InvalidArgumentError(
                 f"{name!r} has the shape {tuple(tensor.shape)} in the module and {tuple(shapes[there[-1]])} in the model"
             )
-        found.append(Weight(inner, key, is_parameter, name, there[-1], tensor))
+        found.append(Weight(inner, key, is_parameter, name, there[-1], tensor, every))
     prefix = names if isinstance(names, str) else ""
     left = [name for name in shapes if name not in used and name.startswith(prefix)]
     if strict and left and (names is None or prefix):
-        wanted = [alias for of_one in aliases.values() for alias in of_one]
+        known = [_tensor_name(alias, names) for of_one in aliases.values() for alias in of_one]
         raise InvalidArgumentError(
             f"the model has {len(left)} tensors that the module does not have, such as {left[0]!r}"
-            f"{nearest(left[0], wanted)} (`names` maps one to the other, strict=False lets it pass)"
+            f"{nearest(left[0], known)} (`names` maps one to the other, strict=False lets it pass)"
         )
     if not found:
         raise InvalidArgumentError("the model has no tensor that the module has")

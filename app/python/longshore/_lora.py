@@ -114,9 +114,9 @@ def _targets(weights: "Sequence[Weight]") -> "dict[str, Weight]":
     """By the names of their modules, in the module and in the model, with dots or with underscores."""
     targets: "dict[str, Weight]" = {}
     for weight in weights:
-        for name in (weight.name, weight.tensor):
-            if name.endswith(".weight"):
-                stem = name[: -len(".weight")]
+        for name in (*weight.aliases, weight.tensor):
+            stem, _, last = name.rpartition(".")
+            if last == "weight":
                 targets[stem] = targets[stem.replace(".", "_")] = weight
     return targets
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from ._absent import AbsentWeight
 from ._errors import Error, InvalidArgumentError
-from ._layers import Layers, Names, Unit, layers_of, nearest, weights_of
+from ._layers import Layers, Names, Unit, Weight, layers_of, nearest, weights_of
 from ._lora import Applied, Lora, LoraNames, Patch, apply_patches, patches_of
 from ._settings import Size, bytes_of
 from ._status import StreamStatus
@@ -24,41 +24,54 @@ if TYPE_CHECKING:
     from ._runtime import Runtime
 
 
+Bring = Callable[["_Layer"], "tuple[_core.LayerUse, list[torch.Tensor]]"]
 _as_parameter = torch.Tensor._make_subclass  # what nn.Parameter does, in a third of the time
 
 
 class _Layer:
     """Weights that come and go together. The first user brings them, the last lets them go."""
 
-    def __init__(self, bring: "Callable[[_Layer], tuple[_core.LayerUse, list[torch.Tensor]]]", units: "list[Unit]") -> None:
-        self.name = " .. ".join(unit.name or "the module" for unit in units[:1] + units[1:][-1:])
-        self.weights = [weight for unit in units for weight in unit.weights]
-        self.tensors = list(dict.fromkeys(weight.tensor for weight in self.weights))
+    def __init__(self, bring: "Bring", name: str, weights: "list[Weight]", shared: "Sequence[_Layer]") -> None:
+        self.name, self.weights = name, weights
+        self.tensors = list(dict.fromkeys(weight.tensor for weight in weights))
         self.number = 0
         self.places: "list[Place]" = []
         self.patches: "list[Applied]" = []
         self.users = 0
-        self._bring, self._lock = bring, threading.Lock()
-        self._index = [self.tensors.index(weight.tensor) for weight in self.weights]
+        self._bring, self._shared, self._lock = bring, shared, threading.Lock()
+        self._index = [self.tensors.index(weight.tensor) for weight in weights]
         self._absent: "list[AbsentWeight]" = []
         self._use: "_core.LayerUse | None" = None
 
     def __enter__(self) -> None:
-        with self._lock:
-            if self.users == 0:
-                self._use, tensors = self._bring(self)
-                for weight, index in zip(self.weights, self._index):
-                    tensor = tensors[index]
-                    weight.put(_as_parameter(nn.Parameter, tensor, False) if weight.is_parameter else tensor)
-            self.users += 1
+        with contextlib.ExitStack() as others:
+            for layer in self._shared:
+                others.enter_context(layer)
+            with self._lock:
+                if self.users == 0:
+                    self._begin()
+                self.users += 1
+            others.pop_all()
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self.users -= 1
-            if self.users == 0 and self._use is not None:
-                self.put_absent()  # before the stream hears of it: what nobody looks at can be used again
-                self._use.end()
-                self._use = None
+            if self.users == 0:
+                self._end()
+        for layer in self._shared:
+            layer.__exit__()
+
+    def _begin(self) -> None:
+        self._use, tensors = self._bring(self)
+        for weight, index in zip(self.weights, self._index):
+            tensor = tensors[index]
+            weight.put(_as_parameter(nn.Parameter, tensor, False) if weight.is_parameter else tensor)
+
+    def _end(self) -> None:
+        self.put_absent()  # before the stream hears of it: what nobody looks at can be used again
+        use, self._use = self._use, None
+        if use is not None:
+            use.end()
 
     def expect(self, number: int, places: "list[Place]", device: str) -> None:
         """From now on it is this layer of the stream, and its tensors are there."""
@@ -76,6 +89,32 @@ class _Layer:
     def put_original(self) -> None:
         for weight in self.weights:
             weight.put(weight.original)
+
+
+def _layers_and_users(bring: "Bring", groups: "list[list[Unit]]") -> "tuple[list[_Layer], list[tuple[Unit, _Layer]]]":
+    """The layers, and of each unit the one that it needs. Weights of a module that several groups have inside are layers
+    too, which those need with their own, so that they stay until the last of them is through."""
+    users: "dict[tuple[int, str], set[int]]" = {}
+    for number, units in enumerate(groups):
+        for unit in units:
+            for weight in unit.weights:
+                users.setdefault((id(weight.module), weight.key), set()).add(number)
+    layers: "list[_Layer]" = []
+    shared: "dict[frozenset[int], _Layer]" = {}
+    of_units = []
+    for number, units in enumerate(groups):
+        by_users: "dict[frozenset[int], list[Weight]]" = {}
+        for weight in (weight for unit in units for weight in unit.weights):
+            by_users.setdefault(frozenset(users[id(weight.module), weight.key]), []).append(weight)
+        mine = by_users.pop(frozenset({number}), [])
+        name = " .. ".join(unit.name or "the module" for unit in units[:1] + units[1:][-1:])
+        for of_whom, weights in by_users.items():
+            if of_whom not in shared:
+                shared[of_whom] = _Layer(bring, f"shared by {name} and others", weights, ())
+                layers.append(shared[of_whom])
+        layers.append(_Layer(bring, name, mine, [shared[of_whom] for of_whom in by_users]))
+        of_units += [(unit, layers[-1]) for unit in units]
+    return layers, of_units
 
 
 class StreamedModule:
@@ -110,19 +149,18 @@ class StreamedModule:
         facts = self._source.facts
         weights = weights_of(module, self._source.shapes(), names, strict)
         groups = layers_of(module, weights, lambda weight: facts[weight.tensor][3], limit, layers)
-        self._layers = [_Layer(self._bring, units) for units in groups]
+        self._layers, of_units = _layers_and_users(self._bring, groups)
         self._local = threading.local()
         self._first: "_Layer | None" = None
         self._forwards: "list[tuple[nn.Module, Any, Any]]" = []
         self._open([])
-        self._attach(groups)
+        self._attach(of_units)
 
     # What runs
 
-    def _attach(self, groups: "list[list[Unit]]") -> None:
-        for layer, units in zip(self._layers, groups):
-            for unit in units:
-                self._wrap(unit.module, layer)
+    def _attach(self, of_units: "list[tuple[Unit, _Layer]]") -> None:
+        for unit, layer in of_units:
+            self._wrap(unit.module, layer)
         if all(wrapped is not self.module for wrapped, _, _ in self._forwards):
             self._wrap(self.module, None)
 
@@ -145,7 +183,7 @@ class StreamedModule:
         try:
             if is_root or self._first in (None, layer):
                 self._stream.begin_pass()
-                self._first = None
+                self._first = layer
             versions = _versions(args, kwargs)
             try:
                 with layer or contextlib.nullcontext():
@@ -162,8 +200,6 @@ class StreamedModule:
 
     def _bring(self, layer: _Layer) -> "tuple[_core.LayerUse, list[torch.Tensor]]":
         use = self._stream.acquire(layer.number)
-        if self._first is None:
-            self._first = layer
         tensors = tensors_over(self._stream.memory(use), layer.places)
         if layer.patches:
             apply_patches(tensors, layer.patches)
