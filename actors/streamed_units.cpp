@@ -62,8 +62,9 @@ void lose(caf::event_based_actor* self, streamed_units& streamed, const std::sha
   streamed.units[fetch->unit].fetch = nullptr;
   std::erase(streamed.fetches, fetch);
   fetch->unsent.clear();
-  if (fetch->under_way == 0)
-    streamed.blocks->give_back(std::move(fetch->memory));
+  auto& after = fetch->memory.after;
+  after.insert(after.end(), fetch->used_until.begin(), fetch->used_until.end());
+  streamed.blocks->give_back(std::exchange(fetch->memory, {}));
   streamed.lost.push_back({fetch->unit, reason});
   carry_out(self, streamed, streamed.rule->lost(fetch->unit));
 }
@@ -108,6 +109,10 @@ std::optional<taken_block> find_room(caf::event_based_actor* self, streamed_unit
     return std::nullopt;
   const auto bytes = streamed.plan->units[fetch->unit].layout.total_bytes();
   auto memory = streamed.blocks->take(bytes);
+  if (!memory && memory.error().code != errc::out_of_budget) {
+    lose(self, streamed, fetch, memory.error());
+    return std::nullopt;
+  }
   if (!memory && waits_for_room(self, streamed, bytes))
     return std::nullopt;
   if (!memory) {
@@ -124,19 +129,22 @@ std::optional<taken_block> find_room(caf::event_based_actor* self, streamed_unit
   return std::nullopt;
 }
 
+/// The host copy may go when a part of the unit is on its way already.
+bool is_to_be_had(caf::event_based_actor* self, streamed_units& streamed, const std::shared_ptr<unit_fetch>& fetch) {
+  const auto& file = streamed.files[streamed.plan->units[fetch->unit].file];
+  if (file.host_copy || file.file)
+    return true;
+  lose(self, streamed, fetch, {.code = errc::stopped, .what = "the host copy is gone", .path = file.path});
+  return false;
+}
+
 /// Memory for the unit, and the plan of its chunks. False: not now, or it is lost.
 bool prepare(caf::event_based_actor* self, streamed_units& streamed, const std::shared_ptr<unit_fetch>& fetch) {
-  const auto& unit = streamed.plan->units[fetch->unit];
-  const auto& file = streamed.files[unit.file];
-  if (!file.host_copy && !file.file) {
-    lose(self, streamed, fetch, {.code = errc::stopped, .what = "the host copy is gone", .path = file.path});
-    return false;
-  }
   auto memory = find_room(self, streamed, fetch);
   if (!memory)
     return false;
   fetch->memory = std::move(*memory);
-  fetch->unsent = chunks_of(streamed, unit);
+  fetch->unsent = chunks_of(streamed, streamed.plan->units[fetch->unit]);
   fetch->unqueued = fetch->unsent.size();
   streamed.peak_bytes = std::max(streamed.peak_bytes, streamed.blocks->bytes());
   return true;
@@ -213,6 +221,8 @@ void carry_out(caf::event_based_actor*, streamed_units& streamed, const stream_a
 void send_chunks(caf::event_based_actor* self, streamed_units& streamed) {
   while (!streamed.fetches.empty() && streamed.sent.size() < streamed.options.credits) {
     const auto fetch = streamed.fetches.front();
+    if (!is_to_be_had(self, streamed, fetch))
+      continue;
     if (!fetch->memory.block && !prepare(self, streamed, fetch)) {
       if (fetch->is_lost)
         continue;
@@ -223,12 +233,15 @@ void send_chunks(caf::event_based_actor* self, streamed_units& streamed) {
     if (!fetch->unsent.empty())
       continue;
     streamed.fetches.pop_front();
-    if (fetch->under_way == 0)
-      arrived(self, streamed, fetch);  // a unit without a byte
+    if (fetch->under_way == 0) {  // a unit without a byte, so that no copy waited for the uses before it
+      fetch->used_until = std::move(fetch->memory.after);
+      arrived(self, streamed, fetch);
+    }
   }
 }
 
-void chunk_over(caf::event_based_actor* self, streamed_units& streamed, const move_over& over) {
+void chunk_over(caf::event_based_actor* self, streamed_units& streamed, move_over over) {
+  over.moved.move.target.reset();  // or its memory would look used
   const auto fetch = std::move(streamed.sent.extract(over.index).mapped());
   --fetch->under_way;
   if (over.reason.code == errc{})
@@ -237,11 +250,7 @@ void chunk_over(caf::event_based_actor* self, streamed_units& streamed, const mo
     streamed.link.busy_ns += now_ns(self) - std::exchange(streamed.link.since_ns, 0);
   if (over.reason.code != errc{})
     lose(self, streamed, fetch, over.reason);
-  if (fetch->under_way > 0 || !fetch->unsent.empty())
-    return;
-  if (fetch->is_lost)
-    streamed.blocks->give_back(std::exchange(fetch->memory, {}));
-  else
+  if (!fetch->is_lost && fetch->under_way == 0 && fetch->unsent.empty())
     arrived(self, streamed, fetch);
 }
 
@@ -305,13 +314,18 @@ layer_wait cause_now(const streamed_units& streamed, uint32_t layer) {
   return layer_wait::none;
 }
 
-void used_until(streamed_units& streamed, uint32_t layer, const std::shared_ptr<const device_event>& last_use) {
-  for (auto u : streamed.plan->layers[layer].units) {
-    auto& unit = streamed.units[u];
+void used_until(streamed_units& streamed, const layer_released& use) {
+  const auto& units = streamed.plan->layers[use.layer].units;
+  for (size_t i = 0; i < units.size(); ++i) {
+    if (use.blocks[i] != streamed.block(units[i])) {  // its copy failed after all
+      streamed.blocks->used_until(use.blocks[i], use.last_use);
+      continue;
+    }
+    auto& unit = streamed.units[units[i]];
     auto& uses = unit.fetch ? unit.fetch->used_until : unit.memory.after;
     if (uses.size() > 4)  // of several streams, or of one that runs far behind
       std::erase_if(uses, [](const auto& event) { return event->is_over().value_or(false); });
-    uses.push_back(last_use);
+    uses.push_back(use.last_use);
   }
 }
 

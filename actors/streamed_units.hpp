@@ -22,8 +22,8 @@
 
 namespace longshore {
 
-/// A unit on its way to the device, shared with its chunks: one that is lost keeps its memory until the last of them is
-/// over.
+/// A unit on its way to the device, shared with its chunks. The memory of one that is lost is given back at once, and
+/// free when neither a chunk nor a user points to it any more.
 struct unit_fetch {
   unit_id unit = 0;
   taken_block memory{};
@@ -103,7 +103,7 @@ void carry_out(caf::event_based_actor* self, streamed_units& streamed, const str
 void send_chunks(caf::event_based_actor* self, streamed_units& streamed);
 
 /// A chunk's way is over, or its copies stand in the device's stream. True: the latter are all of its unit's.
-void chunk_over(caf::event_based_actor* self, streamed_units& streamed, const move_over& over);
+void chunk_over(caf::event_based_actor* self, streamed_units& streamed, move_over over);
 bool chunk_stands_in_queue(streamed_units& streamed, const chunk_queued& message);
 
 /// A pass is over: host copies shall give their pins to what was moved in it, if that is news. Seldom, since what moves
@@ -123,7 +123,7 @@ bool is_usable(const streamed_units& streamed, uint32_t layer, bool on_device);
 layer_wait cause_now(const streamed_units& streamed, uint32_t layer);
 
 /// The layer's units are used until this is over on the device.
-void used_until(streamed_units& streamed, uint32_t layer, const std::shared_ptr<const device_event>& last_use);
+void used_until(streamed_units& streamed, const layer_released& use);
 
 /// Bytes a second since it was asked last; 0 where nothing came.
 double take_link_rate(streamed_units& streamed);

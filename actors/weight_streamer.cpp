@@ -130,23 +130,24 @@ void serve_users(streamer_actor* self) {
       refuse(self, ticket, no_room(*block));
 }
 
-/// What follows from any piece of news.
+/// What follows from any piece of news. Who is refused leaves room to those who still wait.
 void go_on(streamer_actor* self) {
   auto& state = self->state;
+  size_t waited = 0;
   do {
+    waited = state.waiting.size();
     send_chunks(self, state.streamed);
     for (const auto& lost : std::exchange(state.streamed.lost, {}))
       refuse_users_of(self, lost);
     serve_users(self);
-  } while (!state.streamed.lost.empty());
+  } while (state.waiting.size() < waited);
 }
 
 template <class Answer>
 void stepped(streamer_actor* self, const Answer& answer) {
   if (auto over = step_over(self, self->state.streamed.moves, answer)) {
     span_bytes = over->moved.move.what.length_bytes;
-    over->moved.move.target.reset();  // or its memory would look used
-    chunk_over(self, self->state.streamed, *over);
+    chunk_over(self, self->state.streamed, std::move(*over));
     go_on(self);
   }
 }
@@ -195,16 +196,17 @@ void expired(streamer_actor* self, uint64_t ticket) {
   go_on(self);
 }
 
-void released(streamer_actor* self, const layer_released& message) {
+void released(streamer_actor* self, layer_released& message) {
   auto& state = self->state;
   if (message.last_use) {
-    used_until(state.streamed, message.layer, message.last_use);
+    used_until(state.streamed, message);
   } else {
     state.rates.compute_ns[message.layer] = now_ns(self) - state.answered_ns[message.layer];
     if (tracer_rings::enabled())
       record(self, tracer_rings::process().names().intern(state.streamed.plan->layers[message.layer].name),
              state.answered_ns[message.layer]);
   }
+  message.blocks.clear();  // what nobody points to can be used again
   carry_out(self, state.streamed, state.streamed.rule->release(message.layer));
   go_on(self);
 }
@@ -279,8 +281,8 @@ bool do_without_copy(streamer_actor* self, const caf::actor_addr& copy) {
     }
   if (!is_copy)
     return false;
-  for (const auto& over : leave_host_copy(self, streamed.moves, copy))
-    chunk_over(self, streamed, over);
+  for (auto& over : leave_host_copy(self, streamed.moves, copy))
+    chunk_over(self, streamed, std::move(over));
   go_on(self);
   return true;
 }
@@ -341,7 +343,7 @@ caf::behavior streamer_behavior(streamer_actor* self, std::shared_ptr<const laye
   begin(self, services, lane, options);
   return {
       [=](const acquire_layer& wish) { return acquire(self, wish); },
-      [=](const layer_released& message) { released(self, message); },
+      [=](layer_released& message) { released(self, message); },
       [=](begin_pass) { pass_begins(self); },
       [=](expect_pass) {
         regain_budget(self, true);

@@ -17,6 +17,7 @@ bool is_over(const taken_block& block) {
 
 expected<taken_block> device_blocks::take(uint64_t bytes) {
   bytes = rounded(std::max<uint64_t>(bytes, 1));
+  collect();
   if (auto found = idle_.extract(bytes)) {
     idle_bytes_ -= bytes;
     return std::move(found.mapped());
@@ -39,13 +40,31 @@ expected<taken_block> device_blocks::take(uint64_t bytes) {
 void device_blocks::give_back(taken_block given) {
   if (!given.block)
     return;
-  const auto bytes = given.block->bytes();
-  if (given.block.use_count() > 1) {  // someone kept a tensor: the memory is theirs to end
-    bytes_ -= bytes;
-    return;
-  }
+  if (given.block.use_count() > 1)
+    kept_.push_back(std::move(given));
+  else
+    make_idle(std::move(given));
+}
+
+void device_blocks::used_until(const std::shared_ptr<const device_block>& block,
+                               std::shared_ptr<const device_event> last_use) {
+  const auto kept = std::find_if(kept_.begin(), kept_.end(), [&](const auto& one) { return one.block == block; });
+  if (kept != kept_.end())
+    kept->after.push_back(std::move(last_use));
+}
+
+void device_blocks::make_idle(taken_block block) {
+  const auto bytes = block.block->bytes();
   idle_bytes_ += bytes;
-  idle_.emplace(bytes, std::move(given));
+  idle_.emplace(bytes, std::move(block));
+}
+
+/// What nobody else points to any more.
+void device_blocks::collect() {
+  const auto free =
+      std::partition(kept_.begin(), kept_.end(), [](const auto& one) { return one.block.use_count() > 1; });
+  std::for_each(free, kept_.end(), [this](auto& one) { make_idle(std::move(one)); });
+  kept_.erase(free, kept_.end());
 }
 
 void device_blocks::set_limit(uint64_t limit_bytes) {
@@ -59,6 +78,7 @@ std::vector<std::shared_ptr<const device_event>> device_blocks::next_to_be_over(
 }
 
 uint64_t device_blocks::free_idle(uint64_t bytes) {
+  collect();
   uint64_t freed = 0;
   for (auto it = idle_.begin(); it != idle_.end() && freed < bytes;) {
     const bool can_go = is_over(it->second);

@@ -4,7 +4,8 @@
 ///
 /// Owns the blocks that nobody uses at the moment; users own theirs by pointer. Blocks of a size wait for the next of
 /// that size, which is how the layers of real models come. Limit: `limit_bytes` for all blocks, used and idle; idle
-/// ones go before it is passed. A block that someone else still points to is never used again, only freed in the end.
+/// ones go before it is passed. A block that is given back while someone else still points to it counts until nobody
+/// does, and is idle then.
 /// Thread rule: one at a time; a block itself may end on any thread. Failure: `out_of_budget` beyond the limit, and
 /// what the device says.
 
@@ -55,6 +56,9 @@ public:
   /// Nobody needs what it holds any more, once these are over.
   void give_back(taken_block given);
 
+  /// Someone who still points to a block that was given back uses it until this is over.
+  void used_until(const std::shared_ptr<const device_block>& block, std::shared_ptr<const device_event> last_use);
+
   /// Idle blocks go until no more than the limit is left, as far as they can by now.
   void set_limit(uint64_t limit_bytes);
 
@@ -65,15 +69,19 @@ public:
   /// Frees idle blocks until this many bytes are, or all of those that nothing on the device uses any more.
   uint64_t free_idle(uint64_t bytes);
 
-  uint64_t bytes() const { return bytes_; }  ///< of all blocks, used and idle
+  uint64_t bytes() const { return bytes_; }  ///< of all blocks, used, kept by others, and idle
   uint64_t idle_bytes() const { return idle_bytes_; }
 
 private:
+  void make_idle(taken_block block);
+  void collect();
+
   std::shared_ptr<device> target_;
   uint64_t limit_bytes_;
   uint64_t bytes_ = 0;
   uint64_t idle_bytes_ = 0;
   std::multimap<uint64_t, taken_block> idle_;  // by size
+  std::vector<taken_block> kept_;              // given back, but still pointed to
 };
 
 }  // namespace longshore

@@ -10,10 +10,10 @@ namespace longshore {
 
 void layer_use::end(std::shared_ptr<const device_event> last_use) {
   const auto to = std::exchange(streamer_, {});
-  blocks_.clear();  // before the streamer hears of it: what nobody points to can be used again
+  auto blocks = std::exchange(blocks_, {});
   addresses_.clear();
   if (auto streamer = caf::actor_cast<caf::actor>(to))
-    caf::anon_send(streamer, layer_released{layer_, std::move(last_use)});
+    caf::anon_send(streamer, layer_released{layer_, std::move(last_use), std::move(blocks)});
 }
 
 }  // namespace longshore

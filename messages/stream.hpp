@@ -70,10 +70,11 @@ struct layer_answer {
   error reason{};
 };
 
-/// A use to its streamer as it ends.
+/// A use to its streamer as it ends. The blocks travel along, so that none is free before its last use is known.
 struct layer_released {
   uint32_t layer = 0;
   std::shared_ptr<const device_event> last_use{};
+  std::vector<std::shared_ptr<const device_block>> blocks{};  ///< of the layer's units, in their order
 };
 
 /// A pass through the layers begins: what is learned is the order within one.
