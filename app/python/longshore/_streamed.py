@@ -12,7 +12,7 @@ from torch import nn
 
 from ._absent import AbsentWeight
 from ._errors import Error, InvalidArgumentError
-from ._layers import Layers, Names, Unit, Weight, layers_of, nearest, weights_of
+from ._layers import Layers, Names, Unit, Weight, layers_of, nearest, runs, weights_of
 from ._lora import Applied, Lora, LoraNames, Patch, apply_patches, patches_of
 from ._settings import Size, bytes_of
 from ._status import StreamStatus
@@ -34,7 +34,7 @@ class _Layer:
     def __init__(self, bring: "Bring", name: str, weights: "list[Weight]", shared: "Sequence[_Layer]") -> None:
         self.name, self.weights = name, weights
         self.tensors = list(dict.fromkeys(weight.tensor for weight in weights))
-        self.number = 0
+        self.number, self._device = 0, "cpu"
         self.places: "list[Place]" = []
         self.patches: "list[Applied]" = []
         self.users = 0
@@ -71,11 +71,13 @@ class _Layer:
         self.put_absent()  # before the stream hears of it: what nobody looks at can be used again
         use, self._use = self._use, None
         if use is not None:
+            if self._device != "cpu":  # what reads these weights may only be queued
+                torch.cuda.current_stream(self._device).synchronize()
             use.end()
 
     def expect(self, number: int, places: "list[Place]", device: str) -> None:
         """From now on it is this layer of the stream, and its tensors are there."""
-        self.number, self.places = number, places
+        self.number, self.places, self._device = number, places, device
         self._absent = [
             AbsentWeight.of(places[index].shape, places[index].dtype, device, weight.name, self.name)
             for weight, index in zip(self.weights, self._index)
@@ -161,7 +163,7 @@ class StreamedModule:
     def _attach(self, of_units: "list[tuple[Unit, _Layer]]") -> None:
         for unit, layer in of_units:
             self._wrap(unit.module, layer)
-        if all(wrapped is not self.module for wrapped, _, _ in self._forwards):
+        if runs(self.module) and all(wrapped is not self.module for wrapped, _, _ in self._forwards):
             self._wrap(self.module, None)
 
     def _wrap(self, module: nn.Module, layer: "_Layer | None") -> None:
