@@ -5,7 +5,7 @@ import contextlib
 import functools
 import re
 import threading
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence, TypeVar
 
 import torch
 from torch import nn
@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 
 Bring = Callable[["_Layer"], "tuple[_core.LayerUse, list[torch.Tensor]]"]
+Method = TypeVar("Method", bound=Callable[..., Any])
 _as_parameter = torch.Tensor._make_subclass  # what nn.Parameter does, in a third of the time
+
+
+def _untraced(method: Method) -> Method:
+    """What torch.compile runs as it stands: it would take calls into the extension apart."""
+    made: Method = torch.compiler.disable(method)  # type: ignore[no-untyped-call]
+    return made
 
 
 class _Layer:
@@ -43,6 +50,7 @@ class _Layer:
         self._absent: "list[AbsentWeight]" = []
         self._use: "_core.LayerUse | None" = None
 
+    @_untraced
     def __enter__(self) -> None:
         with contextlib.ExitStack() as others:
             for layer in self._shared:
@@ -53,6 +61,7 @@ class _Layer:
                 self.users += 1
             others.pop_all()
 
+    @_untraced
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self.users -= 1
@@ -184,7 +193,7 @@ class StreamedModule:
         self._local.runs = True
         try:
             if is_root or self._first in (None, layer):
-                self._stream.begin_pass()
+                self.begin_pass()
                 self._first = layer
             versions = _versions(args, kwargs)
             try:
@@ -207,6 +216,7 @@ class StreamedModule:
             apply_patches(tensors, layer.patches)
         return use, tensors
 
+    @_untraced
     def _can_free(self, bytes_wanted: int) -> bool:
         """Whether the device got memory back. What the largest layers need stays."""
         status = self._stream.status()
@@ -238,6 +248,7 @@ class StreamedModule:
         """Gives device memory back for others, and shrinks the budget by it; the bytes that the device got back."""
         return self._resized(self._stream.make_room(bytes_of({"size": size}, "size", 0)))
 
+    @_untraced
     def begin_pass(self) -> None:
         """The layers are used once more from the first. The module's forward says so by itself; code that calls modules
         inside it may."""
