@@ -51,9 +51,11 @@ class calling_thread {
     /// What the cache has comes within microseconds; a thread that fell asleep meanwhile needs longer to wake, most of
     /// all on a virtual machine. Bounded: whoever waits for a disk shall sleep.
     void yield_until_data() {
-      for (int i = 0; i < 100 && mailbox().empty(); ++i)
+      for (; yields_ < 100 && mailbox().empty(); ++yields_)
         std::this_thread::yield();
     }
+
+    int yields_ = 0;  // of all waits together: one that is cut in slices shall sleep in the later ones
   };
 
 public:

@@ -114,7 +114,7 @@ def _check_absent(
         )
 
 
-def _runs(module: nn.Module) -> bool:
+def runs(module: nn.Module) -> bool:
     return type(module).forward is not nn.Module.forward or "forward" in module.__dict__
 
 
@@ -133,7 +133,7 @@ class _Splitter:
         """Also of modules inside that never run by themselves, such as lists of parameters."""
         mine = list(self.of_module.get(id(module), ()))
         for inner in module.children():
-            if not _runs(inner):
+            if not runs(inner):
                 mine += self.own(inner)
         return mine
 
@@ -144,13 +144,13 @@ class _Splitter:
         self.done.add(id(module))
         inner = [(f"{name}.{key}" if name else key, child) for key, child in module.named_children()]
         is_small = sum(self.size_of(weight) for weight in weights) <= self.limit and not self._has_chosen(name)
-        has_runners = any(_runs(child) and self.inside(child) for child in module.modules() if child is not module)
-        if _runs(module) and (
+        has_runners = any(runs(child) and self.inside(child) for child in module.modules() if child is not module)
+        if runs(module) and (
             name in self.chosen or not has_runners or isinstance(module, _READS_WITHIN) or (is_small and not is_root)
         ):
             yield Unit(name, module, weights, True)
             return
-        if _runs(module) and (mine := self.own(module)):
+        if runs(module) and (mine := self.own(module)):
             yield Unit(name, module, mine, False)
         for path, child in inner:
             yield from self.split(path, child)
@@ -171,7 +171,7 @@ def layers_of(
     groups = [[one] if isinstance(one, str) else list(one) for one in chosen or ()]
     known = dict(module.named_modules())
     for name in (name for group in groups for name in group):
-        if name not in known or not _runs(known[name]):
+        if name not in known or not runs(known[name]):
             raise InvalidArgumentError(f"the module has none {name!r} that runs{nearest(name, list(known))}")
     wanted = {name: number for number, group in enumerate(groups) for name in group}
     splitter = _Splitter(weights, size_of, limit, set(wanted))

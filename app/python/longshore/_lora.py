@@ -91,10 +91,11 @@ def patches_of(source: "Source", weights: "Sequence[Weight]", names: LoraNames) 
     shapes, left = source.shapes(), set(source.facts)
     targets = _targets(weights)
     patches = []
+    alphas = source.numbers([name for name in shapes if name.endswith(".alpha")])
     for stem, up, down in _pairs(shapes):
         weight = _target(stem, targets, names)
         rank, alpha = shapes[down][0], f"{stem}.alpha"
-        scale = source.read(alpha).item() / rank if alpha in shapes else 1.0
+        scale = alphas[alpha] / rank if alpha in alphas else 1.0
         _check(stem, shapes[up], shapes[down], weight)
         patches.append(Patch(weight.tensor, up, down, scale))
         left -= {up, down, alpha}

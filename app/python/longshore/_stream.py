@@ -28,10 +28,14 @@ class Source:
                 model = self._copy(runtime, model, must=copy is True)
         if isinstance(model, Model):
             self.order["copy"] = model._pending
-            self._files = model._files
-        else:
-            self._files = [file for path in paths_of(model) for file in _core.open_mapped(path)]
-        self.facts = {name: facts for file in self._files for name, facts in file.tensors().items()}
+        self._model = model
+        self.facts = {name: facts for file in self._files() for name, facts in file.tensors().items()}
+
+    def _files(self) -> "list[_core.File]":
+        """Mapped for as long as the caller needs them: the stream has its own way to the bytes."""
+        if isinstance(self._model, Model):
+            return self._model._files
+        return [file for path in paths_of(self._model) for file in _core.open_mapped(path)]
 
     @staticmethod
     def _copy(runtime: "Runtime", model: "PathLike | Sequence[PathLike]", must: bool) -> StreamSource:
@@ -45,11 +49,15 @@ class Source:
     def shapes(self) -> "dict[str, tuple[int, ...]]":
         return {name: _arrays.torch_shape(kind, shape) for name, (kind, shape, _, _) in self.facts.items()}
 
-    def read(self, name: str) -> torch.Tensor:
-        """A small tensor, in memory of its own."""
-        file = next(file for file in self._files if name in file.tensors())
-        made: torch.Tensor = _arrays.maker("torch")(file, file.address, self.facts[name])
-        return made.clone()
+    def numbers(self, names: "Sequence[str]") -> "dict[str, float]":
+        """What these tensors of one element say."""
+        make, wanted = _arrays.maker("torch"), set(names)
+        return {
+            name: make(file, file.address, facts).item()
+            for file in self._files()
+            for name, facts in file.tensors().items()
+            if name in wanted
+        }
 
 
 class Place(NamedTuple):

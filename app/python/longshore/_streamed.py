@@ -5,14 +5,14 @@ import contextlib
 import functools
 import re
 import threading
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence, TypeVar
 
 import torch
 from torch import nn
 
 from ._absent import AbsentWeight
 from ._errors import Error, InvalidArgumentError
-from ._layers import Layers, Names, Unit, Weight, layers_of, nearest, weights_of
+from ._layers import Layers, Names, Unit, Weight, layers_of, nearest, runs, weights_of
 from ._lora import Applied, Lora, LoraNames, Patch, apply_patches, patches_of
 from ._settings import Size, bytes_of
 from ._status import StreamStatus
@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 
 Bring = Callable[["_Layer"], "tuple[_core.LayerUse, list[torch.Tensor]]"]
+Method = TypeVar("Method", bound=Callable[..., Any])
 _as_parameter = torch.Tensor._make_subclass  # what nn.Parameter does, in a third of the time
+
+
+def _untraced(method: Method) -> Method:
+    """What torch.compile runs as it stands: it would take calls into the extension apart."""
+    made: Method = torch.compiler.disable(method)  # type: ignore[no-untyped-call]
+    return made
 
 
 class _Layer:
@@ -34,7 +41,7 @@ class _Layer:
     def __init__(self, bring: "Bring", name: str, weights: "list[Weight]", shared: "Sequence[_Layer]") -> None:
         self.name, self.weights = name, weights
         self.tensors = list(dict.fromkeys(weight.tensor for weight in weights))
-        self.number = 0
+        self.number, self._device = 0, "cpu"
         self.places: "list[Place]" = []
         self.patches: "list[Applied]" = []
         self.users = 0
@@ -43,6 +50,7 @@ class _Layer:
         self._absent: "list[AbsentWeight]" = []
         self._use: "_core.LayerUse | None" = None
 
+    @_untraced
     def __enter__(self) -> None:
         with contextlib.ExitStack() as others:
             for layer in self._shared:
@@ -53,6 +61,7 @@ class _Layer:
                 self.users += 1
             others.pop_all()
 
+    @_untraced
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self.users -= 1
@@ -71,11 +80,13 @@ class _Layer:
         self.put_absent()  # before the stream hears of it: what nobody looks at can be used again
         use, self._use = self._use, None
         if use is not None:
+            if self._device != "cpu":  # what reads these weights may only be queued
+                torch.cuda.current_stream(self._device).synchronize()
             use.end()
 
     def expect(self, number: int, places: "list[Place]", device: str) -> None:
         """From now on it is this layer of the stream, and its tensors are there."""
-        self.number, self.places = number, places
+        self.number, self.places, self._device = number, places, device
         self._absent = [
             AbsentWeight.of(places[index].shape, places[index].dtype, device, weight.name, self.name)
             for weight, index in zip(self.weights, self._index)
@@ -161,7 +172,7 @@ class StreamedModule:
     def _attach(self, of_units: "list[tuple[Unit, _Layer]]") -> None:
         for unit, layer in of_units:
             self._wrap(unit.module, layer)
-        if all(wrapped is not self.module for wrapped, _, _ in self._forwards):
+        if runs(self.module) and all(wrapped is not self.module for wrapped, _, _ in self._forwards):
             self._wrap(self.module, None)
 
     def _wrap(self, module: nn.Module, layer: "_Layer | None") -> None:
@@ -182,7 +193,7 @@ class StreamedModule:
         self._local.runs = True
         try:
             if is_root or self._first in (None, layer):
-                self._stream.begin_pass()
+                self.begin_pass()
                 self._first = layer
             versions = _versions(args, kwargs)
             try:
@@ -205,6 +216,7 @@ class StreamedModule:
             apply_patches(tensors, layer.patches)
         return use, tensors
 
+    @_untraced
     def _can_free(self, bytes_wanted: int) -> bool:
         """Whether the device got memory back. What the largest layers need stays."""
         status = self._stream.status()
@@ -236,6 +248,7 @@ class StreamedModule:
         """Gives device memory back for others, and shrinks the budget by it; the bytes that the device got back."""
         return self._resized(self._stream.make_room(bytes_of({"size": size}, "size", 0)))
 
+    @_untraced
     def begin_pass(self) -> None:
         """The layers are used once more from the first. The module's forward says so by itself; code that calls modules
         inside it may."""
