@@ -40,6 +40,9 @@ public:
   /// Of the layer's tensors, in the order in which it was described.
   const std::vector<device_address>& addresses() const { return addresses_; }
 
+  /// The memory that they lie in. A copy keeps it past the use's end, unchanged: it is never used for other layers.
+  const std::vector<std::shared_ptr<const device_block>>& blocks() const { return blocks_; }
+
   /// What a stream has to wait for on the device before it reads them; null: they are there.
   const std::shared_ptr<const device_event>& ready() const { return ready_; }
 
