@@ -20,7 +20,7 @@ namespace at {
 class Tensor;
 }
 namespace c10 {
-struct Event;
+struct Event;  // NOLINT(readability-identifier-naming): torch's name
 class Stream;
 }  // namespace c10
 
