@@ -357,6 +357,10 @@ expected<std::shared_ptr<const memory_block>> runtime::register_memory(const reg
 
 std::string_view runtime::engine_name() const { return parts_->engine_name; }
 
+std::string runtime::device_name() const {
+  return parts_->options.target ? parts_->options.target->name() : std::string{};
+}
+
 uint64_t runtime::host_limit_bytes() const { return parts_->host_limit_bytes; }
 
 }  // namespace longshore

@@ -125,6 +125,7 @@ public:
   expected<std::shared_ptr<const memory_block>> register_memory(const register_block& block);
 
   std::string_view engine_name() const;
+  std::string device_name() const;  ///< "host", "cuda:0"; empty without a device
   uint64_t host_limit_bytes() const;
 
 private:

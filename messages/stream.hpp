@@ -40,7 +40,7 @@ public:
   /// Of the layer's tensors, in the order in which it was described.
   const std::vector<device_address>& addresses() const { return addresses_; }
 
-  /// The memory that they point into, for who needs it longer than this: a block with users is never used again.
+  /// The memory that they lie in. A copy keeps it past the use's end, unchanged, and counts until it goes.
   const std::vector<std::shared_ptr<const device_block>>& blocks() const { return blocks_; }
 
   /// What a stream has to wait for on the device before it reads them; null: they are there.

@@ -38,7 +38,8 @@ struct layout_limits {
 
 expected<layout> read_layout(const std::string& path, layout_limits limits = {});
 
-/// A layout that comes with the program, by its file name without ".json": "sd15-tiny", "clip_l", "sd15", "sdxl".
+/// A layout that comes with the program, by its file name without ".json": "sd15-tiny", "clip_l", "sd15", "sdxl",
+/// "flux1-small".
 expected<layout> named_layout(std::string_view name);
 
 /// `count` tensors of `bytes_each` in F16: the shape of a model that is all small pieces. `bytes_each` must be even.

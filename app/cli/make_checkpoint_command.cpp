@@ -62,7 +62,7 @@ void add_make_checkpoint_command(CLI::App& app, context& ctx) {
   auto* command = app.add_subcommand("make-checkpoint", "Write a file with a real model's layout and made-up weights");
   command
       ->add_option("LAYOUT", arguments->layout,
-                   "a layout's .json, or sd15, sdxl, sd15-tiny, clip_l, or tiny:N for N tensors of 4 KiB")
+                   "a layout's .json, or sd15, sdxl, sd15-tiny, clip_l, flux1-small, or tiny:N for N tensors of 4 KiB")
       ->required();
   command->add_option("OUT", arguments->out, "the .safetensors file to write")->required();
   command->add_option("--dtype", arguments->type, "the type of every floating tensor")->check(known_type);

@@ -210,6 +210,7 @@ private:
       changes_.push_back(world_.ask<stream_resized>(which.actor, make_room{random_() % 200'000}));
       return;
     }
+    highest_budget_bytes_ = std::max(highest_budget_bytes_, sum_of_budgets());  // until the word gets there
     which.budget_bytes = chance(90) ? which.largest_layer_bytes + random_() % 400'000 : random_() % 100'000;
     highest_budget_bytes_ = std::max(highest_budget_bytes_, sum_of_budgets());
     changes_.push_back(world_.ask<stream_resized>(which.actor, resize_stream{which.budget_bytes}));

@@ -6,7 +6,7 @@ namespace longshore {
 namespace {
 
 TEST(layout, those_of_the_repository_have_their_published_sizes) {
-  for (const auto* name : {"sd15-tiny", "clip_l", "sd15", "sdxl"}) {
+  for (const auto* name : {"sd15-tiny", "clip_l", "sd15", "sdxl", "flux1-small"}) {
     const auto model = named_layout(name);
     ASSERT_TRUE(model) << to_text(model.error());
     const auto document = json::parse(read_all(std::string(LONGSHORE_SOURCE_DIR) + "/app/layouts/" + name + ".json"));

@@ -158,10 +158,10 @@ def tests_neither_sleep_nor_skip():
 
 
 def readme_shows_what_is_built():
-    """the README's example for libtorch is the program that the checks build"""
-    program = (ROOT / "tests/consumer/torch/main.cpp").read_text()
-    if f"```cpp\n{program}```\n" not in (ROOT / "README.md").read_text():
-        yield "README.md: not tests/consumer/torch/main.cpp, to the letter"
+    """the README's examples for libtorch are the programs that the checks build"""
+    for program in ("tests/consumer/torch/main.cpp", "tests/consumer/torch/stream.cpp"):
+        if f"```cpp\n{(ROOT / program).read_text()}```\n" not in (ROOT / "README.md").read_text():
+            yield f"README.md: not {program}, to the letter"
 
 
 def nothing_left_to_do():

@@ -1,86 +1,16 @@
 // How long the memory behind tensors lasts: views, the runtime's end, streams with work queued, many threads.
-#include <chrono>
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 
 #include <ATen/core/Tensor.h>
-#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <c10/core/Stream.h>
 
 #include "gpu/host_device.hpp"
 #include "tests/torch/renamed_device.hpp"
 #include "tests/torch/torch_models.hpp"
+#include "tests/torch/torch_streams.hpp"
 
 namespace longshore {
 namespace {
-
-using namespace std::chrono_literals;
-
-/// Streams whose queued work is over when the test says so.
-class torch_streams {
-public:
-  void mark(c10::StreamId stream) {
-    const std::lock_guard guard{mutex_};
-    marked_.push_back(stream);
-    is_over_ = false;
-  }
-  void finish() {
-    const std::lock_guard guard{mutex_};
-    is_over_ = true;
-    changed_.notify_all();
-  }
-  void wait() {
-    std::unique_lock guard{mutex_};
-    EXPECT_TRUE(changed_.wait_for(guard, 30s, [this] { return is_over_; }));
-  }
-  std::vector<c10::StreamId> take_marked() {
-    const std::lock_guard guard{mutex_};
-    return std::exchange(marked_, {});
-  }
-
-private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<c10::StreamId> marked_;
-  bool is_over_ = false;
-};
-
-torch_streams streams;
-constexpr c10::StreamId current_stream = 3;
-
-/// What a build of torch for some device brings along, for the device type that torch keeps free for others.
-struct device_guard final : c10::impl::DeviceGuardImplInterface {
-  c10::DeviceType type() const override { return c10::DeviceType::PrivateUse1; }
-  c10::Device exchangeDevice(c10::Device device) const override { return device; }
-  c10::Device getDevice() const override { return {type(), 0}; }
-  void setDevice(c10::Device) const override {}
-  void uncheckedSetDevice(c10::Device) const noexcept override {}
-  c10::Stream getStream(c10::Device device) const override {
-    return c10::Stream{c10::Stream::UNSAFE, device, current_stream};
-  }
-  c10::Stream exchangeStream(c10::Stream stream) const override { return stream; }
-  c10::DeviceIndex deviceCount() const noexcept override { return 2; }
-
-  void record(void** event, const c10::Stream& stream, const c10::DeviceIndex, const c10::EventFlag) const override {
-    *event = &streams;
-    streams.mark(stream.id());
-  }
-  void synchronizeEvent(void* event) const override { static_cast<torch_streams*>(event)->wait(); }
-  void destroyEvent(void*, const c10::DeviceIndex) const noexcept override {}
-};
-
-C10_REGISTER_GUARD_IMPL(PrivateUse1, device_guard)
-
-/// Asks again and again, as the answer comes from another thread; bounded.
-bool comes_to_have_no_lease(runtime& loader) {
-  const auto deadline = std::chrono::steady_clock::now() + 30s;
-  while (leases_of(loader) > 0)
-    if (std::chrono::steady_clock::now() > deadline)
-      return false;
-    else
-      std::this_thread::yield();
-  return true;
-}
 
 class lifetime : public testing::Test {
 protected:
@@ -142,7 +72,7 @@ TEST_F(lifetime, of_the_lease_is_not_prolonged_by_a_refusal) {
 class stream_lifetime : public lifetime {
 protected:
   void SetUp() override {
-    streams.take_marked();
+    torch_streams::all().take_marked();
     lease = torch_models::load(*loader, {write_numbers()}, hold_choice::device);
   }
 
@@ -152,8 +82,8 @@ protected:
     lease.reset();
     all->clear();
     EXPECT_EQ(leases_of(*loader), 1U) << "work that was queued may still use the memory";
-    streams.finish();
-    EXPECT_TRUE(comes_to_have_no_lease(*loader));
+    torch_streams::all().finish();
+    EXPECT_TRUE(comes_true([this] { return leases_of(*loader) == 0; }));
   }
 
   const c10::Device device{c10::DeviceType::PrivateUse1, 1};
@@ -176,12 +106,12 @@ TEST_F(stream_lifetime, tensors_lie_in_the_devices_memory) {
 TEST_F(stream_lifetime, the_lease_waits_for_the_callers_stream) {
   const c10::Stream mine{c10::Stream::UNSAFE, device, 7};
   expect_lease_until_over(tensors_of(lease, {.stream = &mine}));
-  EXPECT_EQ(streams.take_marked(), std::vector<c10::StreamId>{7}) << "once, not once a tensor";
+  EXPECT_EQ(torch_streams::all().take_marked(), std::vector<c10::StreamId>{7}) << "once, not once a tensor";
 }
 
 TEST_F(stream_lifetime, the_lease_waits_for_the_current_stream_when_none_is_named) {
   expect_lease_until_over(tensors_of(lease));
-  EXPECT_EQ(streams.take_marked(), std::vector<c10::StreamId>{current_stream});
+  EXPECT_EQ(torch_streams::all().take_marked(), std::vector<c10::StreamId>{torch_streams::current});
 }
 
 TEST_F(stream_lifetime, a_stream_of_another_device_is_refused) {

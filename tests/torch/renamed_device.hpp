@@ -14,6 +14,8 @@ class renamed_device final : public device {
 public:
   explicit renamed_device(std::string name) : name_(std::move(name)) {}
 
+  host_device_counts counts() const { return host_.counts(); }
+
   std::string name() const override { return name_; }
   expected<device_memory> memory() const override { return host_.memory(); }
   expected<device_address> allocate(uint64_t bytes) override { return host_.allocate(bytes); }

@@ -3,9 +3,11 @@
 ///
 /// Owns a folder. Thread rule: one test's thread. Fails by failing expectations.
 
+#include <chrono>
 #include <memory>
 #include <numeric>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -75,5 +77,17 @@ inline std::vector<float> some_numbers(size_t count, float first) {
 
 /// How many leases the runtime's only model has.
 inline size_t leases_of(runtime& loader) { return loader.list()->entries.at(0).leases; }
+
+/// Asks again and again, as the answer comes from another thread; bounded.
+template <class Condition>
+bool comes_true(const Condition& condition) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{30};
+  while (!condition())
+    if (std::chrono::steady_clock::now() > deadline)
+      return false;
+    else
+      std::this_thread::yield();
+  return true;
+}
 
 }  // namespace longshore
