@@ -9,8 +9,21 @@
 
 #include "io/faulty_engine.hpp"
 #include "tests/actors/actor_fixture.hpp"
+#include "tests/actors/streamed_files.hpp"
 
 namespace longshore {
+
+/// A stream, and what its history has come to.
+struct stream_in_history {
+  const streamed_test_model* model;
+  std::shared_ptr<const layer_plan> plan{};
+  std::vector<caf::actor> copies{};
+  caf::actor actor{};
+  uint64_t largest_layer_bytes = 0;
+  uint64_t budget_bytes = 0;
+  uint32_t next_layer = 0;
+  bool has_ended = false;
+};
 
 inline world_options stream_world_options(std::mt19937_64& random) {
   world_options options;

@@ -48,17 +48,7 @@ public:
   uint64_t refused() const { return refused_; }
 
 private:
-  struct stream {
-    const streamed_test_model* model;
-    std::shared_ptr<const layer_plan> plan{};
-    std::vector<caf::actor> copies{};
-    caf::actor actor{};
-    uint64_t largest_layer_bytes = 0;
-    uint64_t budget_bytes = 0;
-    uint32_t next_layer = 0;
-    bool has_ended = false;
-  };
-
+  using stream = stream_in_history;
   struct user {
     size_t stream;
     uint32_t layer;
