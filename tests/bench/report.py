@@ -146,11 +146,11 @@ def plot(results, path):
     pyplot.close(figure)
 
 
-def replace_in_readme(path, table):
+def replace_in_readme(path, table, markers=README_MARKERS):
     """Puts the table between the two markers; ValueError when they are not there, once each and in order."""
     text = path.read_text()
-    if any(text.count(marker) != 1 for marker in README_MARKERS):
-        raise ValueError(f"{path}: expected each of {' and '.join(README_MARKERS)} once")
-    before, rest = text.split(README_MARKERS[0])
-    _, after = rest.split(README_MARKERS[1])
-    path.write_text(f"{before}{README_MARKERS[0]}\n{table}{README_MARKERS[1]}{after}")
+    if any(text.count(marker) != 1 for marker in markers):
+        raise ValueError(f"{path}: expected each of {' and '.join(markers)} once")
+    before, rest = text.split(markers[0])
+    _, after = rest.split(markers[1])
+    path.write_text(f"{before}{markers[0]}\n{table}{markers[1]}{after}")

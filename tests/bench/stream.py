@@ -1,7 +1,7 @@
 """Measures steps of a model that streams through a device, beside the bound of each: the slower of compute and the bytes
 moved over the link, or from the disk.
 
-    python tests/bench/stream.py [--file sdxl] [--passes 5] [--out DIR]
+    python tests/bench/stream.py [--file sdxl] [--passes 5] [--out DIR] [--readme]
     systemd-run --scope -p MemoryMax=4G python tests/bench/stream.py --disk    # memory below the model's size
 
 The device is longshore's own, of ordinary memory, behind a link of a set rate; compute is a wait as long as a layer's
@@ -18,8 +18,10 @@ from pathlib import Path
 
 import page_cache
 from contestants import HERE, LONGSHORE_BIN, ROOT, chosen
+from report import replace_in_readme
 from run import SCENARIOS, build_tools, machine, prepare, say
 
+README_MARKERS = ("<!-- stream:begin -->", "<!-- stream:end -->")
 COMPUTE_GB_PER_S = 2.0
 DISK_COMPUTES_GB_PER_S = (1.5, 8.0)  # slower than most disks, and faster
 COLOURS = {0.25: "#d98a3d", 1.0: "#0b6e99", 4.0: "#7d6b91"}
@@ -32,6 +34,7 @@ def parse_arguments():
     parser.add_argument("--disk", action="store_true", help="stream from the disk")
     parser.add_argument("--data", type=Path, default=ROOT / "build" / "bench-data", help="where the file is kept")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="where the results go")
+    parser.add_argument("--readme", action="store_true", help="also replace the table in README.md")
     return parser.parse_args()
 
 
@@ -58,13 +61,11 @@ def measure(arguments):
 
 def summary(step):
     ratios = [p["seconds"] / p["bound_seconds"] for p in step["passes"]]
-    waits = sorted(((s, cause) for cause, s in step["waited_seconds"].items() if s > 0), reverse=True)
     return {
         "seconds": statistics.median(p["seconds"] for p in step["passes"]),
         "bound": statistics.median(p["bound_seconds"] for p in step["passes"]),
         "moved": statistics.median(p["moved_bytes"] for p in step["passes"]),
         "ratio": statistics.median(ratios), "least": min(ratios), "most": max(ratios),
-        "waits": ", ".join(f"{cause} {seconds:.2f} s" for seconds, cause in waits[:2]),
     }  # fmt: skip
 
 
@@ -72,17 +73,17 @@ def markdown(results):
     origin = "the disk" if results["from"] == "disk" else "a page-locked copy in host memory"
     lines = [
         f"{results['file']}, {results['file_bytes'] / 1e9:.2f} GB in {results['layers']} layers, from {origin}; "
-        f"medians of {results['passes']} steps ({results['machine']}).",
+        f"medians of {results['passes']} steps.",
         "",
-        "| budget | compute, GB/s | link, of compute's | step s | bound s | ratio (min..max) | moved a step | waits of all steps |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| budget | compute, GB/s | link, of compute's | step s | bound s | ratio (min..max) | moved a step |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for step in results["steps"]:
         cell = summary(step)
         lines.append(
             f"| {step['budget_percent']:g} % | {step['compute_gb_per_s']:g} | {step['link_ratio']:g}x | {cell['seconds']:.3f} | "
             f"{cell['bound']:.3f} | {cell['ratio']:.3f} ({cell['least']:.3f}..{cell['most']:.3f}) | "
-            f"{cell['moved'] / 1e9:.2f} GB | {cell['waits'] or '-'} |"
+            f"{cell['moved'] / 1e9:.2f} GB |"
         )
     return "\n".join([*lines, ""])
 
@@ -123,6 +124,8 @@ def main():
     stem.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
     stem.with_suffix(".md").write_text(markdown(results))
     plot(results, stem.with_suffix(".png"))
+    if arguments.readme:
+        replace_in_readme(ROOT / "README.md", markdown(results), README_MARKERS)
     say(f"written to {stem}.md")
     print(markdown(results))
 
