@@ -56,7 +56,8 @@ void mapping::populate_behind() {
           std::jthread{[data = data_, size_bytes = size_bytes_, first, count](const std::stop_token& stop) {
             populate(data, size_bytes, first, count, stop);
           }};
-  } catch (const std::system_error&) {  // no thread to be had: each page comes with its first use
+  } catch (const std::system_error&) {
+    populators_ = {};  // no thread to be had: each page comes with its first use
   }
 }
 
