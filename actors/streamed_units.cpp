@@ -101,6 +101,13 @@ bool waits_for_room(caf::event_based_actor* self, streamed_units& streamed, uint
   return true;
 }
 
+/// The rule's alone: what users keep of what has left counts in the memory, but is nothing that the rule knows of.
+void tell_capacity(caf::event_based_actor* self, streamed_units& streamed, uint64_t capacity_bytes) {
+  streamed.capacity_bytes = capacity_bytes;
+  streamed.pins_are_due = true;
+  carry_out(self, streamed, streamed.rule->set_capacity(capacity_bytes));
+}
+
 /// Memory for the unit. When the device has less than the rule counts on, and nobody gives any, the rule has to do with
 /// what there is. Nothing: not now, or never.
 std::optional<taken_block> find_room(caf::event_based_actor* self, streamed_units& streamed,
@@ -117,7 +124,8 @@ std::optional<taken_block> find_room(caf::event_based_actor* self, streamed_unit
     return std::nullopt;
   if (!memory) {
     const auto least = streamed.rule->counts().in_use_bytes + bytes;
-    set_capacity(self, streamed, std::min(streamed.capacity_bytes, std::max(streamed.blocks->bytes(), least)));
+    const auto of_rule = streamed.blocks->bytes() - streamed.blocks->kept_bytes();
+    tell_capacity(self, streamed, std::min(streamed.capacity_bytes, std::max(of_rule, least)));
     memory = streamed.blocks->take(bytes);
   }
   if (!memory && hear_when_over(self, streamed))
@@ -265,9 +273,7 @@ bool chunk_stands_in_queue(streamed_units& streamed, const chunk_queued& message
 }
 
 void set_capacity(caf::event_based_actor* self, streamed_units& streamed, uint64_t capacity_bytes) {
-  streamed.capacity_bytes = capacity_bytes;
-  streamed.pins_are_due = true;
-  carry_out(self, streamed, streamed.rule->set_capacity(capacity_bytes));
+  tell_capacity(self, streamed, capacity_bytes);
   streamed.blocks->set_limit(capacity_bytes);
 }
 

@@ -67,6 +67,14 @@ void device_blocks::collect() {
   kept_.erase(free, kept_.end());
 }
 
+uint64_t device_blocks::kept_bytes() {
+  collect();
+  uint64_t sum = 0;
+  for (const auto& one : kept_)
+    sum += one.block->bytes();
+  return sum;
+}
+
 void device_blocks::set_limit(uint64_t limit_bytes) {
   limit_bytes_ = limit_bytes;
   if (bytes_ > limit_bytes_)

@@ -71,6 +71,7 @@ public:
 
   uint64_t bytes() const { return bytes_; }  ///< of all blocks, used, kept by others, and idle
   uint64_t idle_bytes() const { return idle_bytes_; }
+  uint64_t kept_bytes();  ///< of those that were given back, but that others still point to
 
 private:
   void make_idle(taken_block block);
