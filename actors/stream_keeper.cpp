@@ -63,7 +63,7 @@ void ask_next(keeper_actor* self) {
   state.is_asking = true;
   const auto whom = std::move(question.to_ask.back());
   question.to_ask.pop_back();
-  self->request(whom, state.options.answer_timeout, make_room{question.wanted_bytes - question.freed_bytes})
+  self->request(whom, state.options.answer_timeout, make_room{.bytes = question.wanted_bytes - question.freed_bytes})
       .then([=](const stream_resized& given) { answered(self, given.freed_bytes); },
             [=](const caf::error&) { answered(self, 0); });
 }

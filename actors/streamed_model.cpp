@@ -117,7 +117,7 @@ expected<stream_resized> streamed_model::resize(uint64_t budget_bytes) {
 }
 
 expected<stream_resized> streamed_model::make_room(uint64_t bytes) {
-  return ask<stream_resized>(system_, streamer_, quick_timeout, longshore::make_room{bytes});
+  return ask<stream_resized>(system_, streamer_, quick_timeout, longshore::make_room{.bytes = bytes, .for_good = true});
 }
 
 expected<stream_status> streamed_model::status() {

@@ -64,7 +64,7 @@ public:
 
   /// Another budget, from now on. What is in use stays until it is released.
   expected<stream_resized> resize(uint64_t budget_bytes);
-  /// Gives device memory back, for others. It is taken again in a later pass, if there is room then.
+  /// Gives device memory back, for others. The budget is less by it, until `resize`.
   expected<stream_resized> make_room(uint64_t bytes);
   expected<stream_status> status();
 

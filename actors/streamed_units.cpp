@@ -23,7 +23,7 @@ void carry_out(streamed_units& streamed, const fetch_unit& order) {
 
 void carry_out(streamed_units& streamed, const evict_unit& order) {
   assert(!streamed.units[order.unit].fetch);  // what is on its way arrives first
-  streamed.blocks->give_back(std::exchange(streamed.units[order.unit].memory, {}));
+  streamed.blocks->retire(std::exchange(streamed.units[order.unit].memory, {}));
 }
 
 /// Cut at multiples of a chunk, so that none lies in two segments that are page-locked one by one.
@@ -101,7 +101,7 @@ bool waits_for_room(caf::event_based_actor* self, streamed_units& streamed, uint
   return true;
 }
 
-/// The rule's alone: what users keep of what has left counts in the memory, but is nothing that the rule knows of.
+/// The rule's alone: what failed copies leave to their users counts in the memory, but is nothing that it knows of.
 void tell_capacity(caf::event_based_actor* self, streamed_units& streamed, uint64_t capacity_bytes) {
   streamed.capacity_bytes = capacity_bytes;
   streamed.pins_are_due = true;

@@ -225,12 +225,15 @@ stream_resized resize(streamer_actor* self, uint64_t budget_bytes) {
   return change_capacity(self, budget_bytes);
 }
 
-/// What was given to others is taken again, if they leave it. Any layer can still come.
-stream_resized give_room(streamer_actor* self, uint64_t bytes) {
-  const auto& streamed = self->state.streamed;
+/// What was given to other streams is taken again, if they leave it. Any layer can still come.
+stream_resized give_room(streamer_actor* self, const make_room& wish) {
+  auto& streamed = self->state.streamed;
   const auto taken = streamed.blocks->bytes();
-  return change_capacity(self, std::min(streamed.capacity_bytes,
-                                        std::max(taken - std::min(taken, bytes), self->state.largest_layer_bytes)));
+  const auto left = std::max(taken - std::min(taken, wish.bytes), self->state.largest_layer_bytes);
+  const auto capacity = std::min(streamed.capacity_bytes, left);
+  if (wish.for_good)
+    streamed.options.budget_bytes = capacity;
+  return change_capacity(self, capacity);
 }
 
 /// The budget anew, whatever others needed of it before.
@@ -371,7 +374,7 @@ caf::behavior streamer_behavior(streamer_actor* self, std::shared_ptr<const laye
       },
       [=](const layer_deadline& message) { expired(self, message.ticket); },
       [=](const resize_stream& wish) { return resize(self, wish.budget_bytes); },
-      [=](const make_room& wish) { return give_room(self, wish.bytes); },
+      [=](const make_room& wish) { return give_room(self, wish); },
       [=](show_stream) { return status_of(self->state); },
   };
 }

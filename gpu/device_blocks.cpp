@@ -46,6 +46,13 @@ void device_blocks::give_back(taken_block given) {
     make_idle(std::move(given));
 }
 
+void device_blocks::retire(taken_block done) {
+  if (done.block && done.block.use_count() > 1)
+    bytes_ -= done.block->bytes();
+  else
+    give_back(std::move(done));
+}
+
 void device_blocks::used_until(const std::shared_ptr<const device_block>& block,
                                std::shared_ptr<const device_event> last_use) {
   const auto kept = std::find_if(kept_.begin(), kept_.end(), [&](const auto& one) { return one.block == block; });

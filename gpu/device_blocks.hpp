@@ -4,8 +4,9 @@
 ///
 /// Owns the blocks that nobody uses at the moment; users own theirs by pointer. Blocks of a size wait for the next of
 /// that size, which is how the layers of real models come. Limit: `limit_bytes` for all blocks, used and idle; idle
-/// ones go before it is passed. A block that is given back while someone else still points to it counts until nobody
-/// does, and is idle then.
+/// ones go before it is passed. A block that is given back while copies or uses of it may still be under way counts
+/// until nobody points to it, and is idle then. One that is done with, but that someone keeps for reasons of their own,
+/// such as a gradient, is theirs to end, and counts no more.
 /// Thread rule: one at a time; a block itself may end on any thread. Failure: `out_of_budget` beyond the limit, and
 /// what the device says.
 
@@ -55,6 +56,9 @@ public:
 
   /// Nobody needs what it holds any more, once these are over.
   void give_back(taken_block given);
+
+  /// The same, where all its copies and uses have ended: whoever still points to it keeps it.
+  void retire(taken_block done);
 
   /// Someone who still points to a block that was given back uses it until this is over.
   void used_until(const std::shared_ptr<const device_block>& block, std::shared_ptr<const device_event> last_use);

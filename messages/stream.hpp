@@ -40,7 +40,7 @@ public:
   /// Of the layer's tensors, in the order in which it was described.
   const std::vector<device_address>& addresses() const { return addresses_; }
 
-  /// The memory that they lie in. A copy keeps it past the use's end, unchanged, and counts until it goes.
+  /// The memory that they lie in. A copy keeps it past the use's end, unchanged.
   const std::vector<std::shared_ptr<const device_block>>& blocks() const { return blocks_; }
 
   /// What a stream has to wait for on the device before it reads them; null: they are there.
@@ -101,10 +101,11 @@ struct resize_stream {
   uint64_t budget_bytes = 0;
 };
 
-/// Free this much device memory for others, as far as it goes by now; taken again in a later pass, if there is room.
-/// Answered by `stream_resized`.
+/// Free this much device memory for others, as far as it goes by now: for good, or until a later pass, if there is room
+/// then. Answered by `stream_resized`.
 struct make_room {
   uint64_t bytes = 0;
+  bool for_good = false;
 };
 
 struct stream_resized {
