@@ -8,6 +8,7 @@
 #include "app/cli/exit_code.hpp"
 #include "app/cli/machine_limits.hpp"
 #include "app/cli/median.hpp"
+#include "app/cli/one_of.hpp"
 #include "app/cli/stream_bench.hpp"
 #include "app/cli/terminal.hpp"
 #include "io/arena.hpp"
@@ -194,7 +195,7 @@ void add_bench_stream_command(CLI::App& bench, context& ctx) {
   command
       ->add_option("--from", arguments->each.origin,
                    "where layers come from: a copy in host memory (pinned, owned, mapped), or the disk")
-      ->transform(CLI::CheckedTransformer(origins))
+      ->transform(one_of(origins))
       ->default_str("pinned");
   command->add_option("--trace", arguments->each.trace_path, "a trace of the last of the sweep, for ui.perfetto.dev");
   command->add_flag("--json", arguments->json, "one JSON object on stdout, with every step");
