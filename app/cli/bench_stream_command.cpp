@@ -187,8 +187,9 @@ void add_bench_stream_command(CLI::App& bench, context& ctx) {
       ->capture_default_str();
   command
       ->add_option("--layers", arguments->each.layers,
-                   "how many layers of like size the file is cut into (default: its own blocks)")
-      ->check(CLI::Range(1, 100000));
+                   "how many layers of like size the file is cut into; 0: the model's own blocks")
+      ->check(CLI::Range(0, 100000))
+      ->capture_default_str();
   command->add_option("--passes", arguments->each.passes, "steps that are measured, after two that are not")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();

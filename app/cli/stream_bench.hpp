@@ -23,7 +23,7 @@ enum class stream_origin : uint8_t { pinned, owned, mapped, disk };
 struct stream_case {
   std::string path;
   stream_origin origin = stream_origin::pinned;
-  size_t layers = 64;         ///< the file's tensors in its order, cut into so many of like size
+  size_t layers = 64;         ///< the file's tensors in its order, cut into so many of like size; 0: its own blocks
   double budget_share = 0.5;  ///< of the model, on the device
   double compute_bytes_per_s = 1e9;
   double link_bytes_per_s = 1e9;  ///< 0: as fast as memory
