@@ -13,6 +13,7 @@
 #include <random>
 
 #include "tests/actors/actor_fixture.hpp"
+#include "tests/actors/any_fault.hpp"
 #include "tests/actors/counted_object.hpp"
 
 namespace longshore {
@@ -112,20 +113,7 @@ private:
 
   bool chance(uint64_t percent) { return random_() % 100 < percent; }
 
-  fault next_fault(const read_request& read) {
-    if (!chance(fault_share_))
-      return no_fault{};
-    switch (random_() % 5) {
-      case 0:
-        return short_read{random_() % (read.length_bytes + 1)};
-      case 1:
-        return failing_read{EIO};
-      case 2:
-        return failing_read{EAGAIN};
-      default:
-        return failing_read{EINTR};
-    }
-  }
+  fault next_fault(const read_request& read) { return chance(fault_share_) ? any_fault(random_, read) : no_fault{}; }
 
   void act() {
     const auto dice = random_() % 100;

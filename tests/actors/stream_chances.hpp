@@ -1,13 +1,11 @@
 #pragma once
-/// What chance decides for a history of streams before it begins, and how a read fails.
+/// What chance decides for a history of streams before it begins.
 ///
 /// Owns nothing; the same random numbers give the same choices. Cannot fail.
 
-#include <cerrno>
 #include <memory>
 #include <random>
 
-#include "io/faulty_engine.hpp"
 #include "tests/actors/actor_fixture.hpp"
 #include "tests/actors/streamed_files.hpp"
 
@@ -37,19 +35,6 @@ inline world_options stream_world_options(std::mt19937_64& random) {
   options.pin_limit_bytes = random() % 4 * arena_pool::granule_bytes;
   options.device = std::make_shared<stepped_device>(options.holder.chunk_bytes + 200'000 + random() % 1'000'000);
   return options;
-}
-
-inline fault any_fault(std::mt19937_64& random, const read_request& read) {
-  switch (random() % 5) {
-    case 0:
-      return short_read{random() % (read.length_bytes + 1)};
-    case 1:
-      return failing_read{EIO};
-    case 2:
-      return failing_read{EAGAIN};
-    default:
-      return failing_read{EINTR};
-  }
 }
 
 }  // namespace longshore

@@ -20,6 +20,7 @@
 #include "messages/pressure.hpp"
 #include "messages/stream.hpp"
 #include "tests/actors/actor_fixture.hpp"
+#include "tests/actors/any_fault.hpp"
 #include "tests/actors/stream_chances.hpp"
 #include "tests/actors/streamed_files.hpp"
 
